@@ -1,0 +1,70 @@
+package exchange
+
+import (
+	"context"
+	"time"
+
+	"cambio/audit"
+	"cambio/trust"
+)
+
+// Proof is what a verified token proves, and what the rule of its use needs.
+type Proof struct {
+	trust.Identity
+	ReplayKey string        // base64url SHA-256 over issuer and jti, without a jti over issuer and decoded payload
+	ClockSkew time.Duration // the identity provider's
+}
+
+// Verifier proves tokens. It chooses the identity provider from configuration
+// by exact (iss, aud), and uses that provider's keys only.
+//
+// The error is an [*Error]. With one, Provider is set as soon as it is chosen
+// and the rest of the Proof only when the signature is proven, so that the
+// record can say whose token it was.
+type Verifier interface {
+	Verify(ctx context.Context, token string) (Proof, error)
+}
+
+// Reservation asks the replay store for one use of a token.
+type Reservation struct {
+	Key      string         // Proof.ReplayKey
+	Decision string         // the value that a release compares
+	Member   string         // the (target, resource) of this use
+	Use      trust.TokenUse // Once needs the record empty and closes it; OncePerGrant needs Member absent; UntilExpiry only leaves a mark
+	TTL      time.Duration  // how long it must be remembered
+}
+
+// Replay remembers the uses of tokens. Reserve is one atomic step. It reports
+// false where the token was used before, and an error where the store did not
+// answer: then nothing may be issued. Release undoes the use that this decision
+// reserved, and nothing else.
+type Replay interface {
+	Reserve(ctx context.Context, r Reservation) (bool, error)
+	Release(ctx context.Context, r Reservation) error
+}
+
+// Journal records decisions. Commit returns nil only when the record is durable.
+// Append returns when the record is queued; an error from either means that the
+// journal is out of order and nothing may be issued.
+type Journal interface {
+	Commit(ctx context.Context, r audit.Record) error
+	Append(r audit.Record) error
+}
+
+// Stops gives the stop list in force. An error means that it is missing or too
+// old to be relied on.
+type Stops interface {
+	Current(now time.Time) (trust.StopSet, error)
+}
+
+// Minter makes a target's credential. When it fails, the error says through
+// [*Error] whether the target answered that it issued nothing.
+type Minter interface {
+	Mint(ctx context.Context, o Order) (Credential, error)
+}
+
+// Limiter bounds how often one workload may exchange. It returns how long to
+// wait, or 0 when the exchange may go on.
+type Limiter interface {
+	Take(workload string, now time.Time) time.Duration
+}
