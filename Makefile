@@ -1,0 +1,36 @@
+# `make demo` needs Go only; `make test` asks scripts/setup for the rest.
+LINT := go tool -modfile=tools/go.mod golangci-lint
+VULN := go tool -modfile=tools/go.mod govulncheck
+
+.PHONY: demo run build test check vuln bench fuzz golden
+
+demo: build ## one exchange, start to end, on loopback
+	bin/cambio demo
+
+run: build ## the demo's gateway, and it stays
+	bin/cambio demo --stay
+
+build: ## bin/cambio, static and reproducible
+	CGO_ENABLED=0 go build -trimpath -o bin/cambio ./cmd/cambio
+
+test: ## everything, with the race detector
+	scripts/setup
+	go test -race -shuffle=on $(TESTFLAGS) ./...
+
+check: ## format, lint, vet and the quick tests
+	$(LINT) fmt --diff && $(LINT) run
+	go vet ./...
+	go test -short ./...
+
+vuln: ## known vulnerabilities in what we call
+	$(VULN) ./...
+
+bench: ## exchanges a second, beside a bare handler
+	go run ./test/bench
+
+fuzz: ## every fuzz target for 30 s
+	scripts/fuzz 30s
+
+golden: ## rewrite the golden files, then look at the difference
+	UPDATE=1 go test -count=1 ./...
+	git diff --stat
