@@ -107,8 +107,20 @@ func (r *Reporter) Add(fs ...Finding) {
 			r.dropped++
 			continue
 		}
+		f.Message, f.Fix = printable(f.Message), printable(f.Fix)
 		r.findings = append(r.findings, f)
 	}
+}
+
+// printable takes out what could move the cursor or turn the text of a terminal:
+// messages repeat words of the document.
+func printable(s string) string {
+	return strings.Map(func(c rune) rune {
+		if invisible(c) {
+			return '?'
+		}
+		return c
+	}, s)
 }
 
 // Error reports an error at a node. fix is an order such as `write 15m`, or "".

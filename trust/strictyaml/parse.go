@@ -80,7 +80,7 @@ func inspect(file string, src []byte, r *Reporter) *Node {
 	c := converter{doc: doc, r: r}
 	n := c.node(root.Content[0], nil, 1)
 	if n.Kind != Map && n.Kind != Invalid {
-		if len(r.findings) > 0 { // such as a space that is none, which makes it text
+		if r.findings.HasErrors() { // such as a space that is none, which makes it text
 			return nil
 		}
 		r.Error(n, "yaml-root", "the document is "+n.Kind.String(), "write names and values")

@@ -36,6 +36,9 @@ func (n *Node) resolve() {
 		return
 	}
 	n.Kind = String
+	if first := n.Text[0]; first != '-' && first != '+' && first != '.' && (first < '0' || first > '9') {
+		return // no number and no date begins otherwise
+	}
 	switch {
 	case plainInt.MatchString(n.Text):
 		v, err := strconv.ParseInt(n.Text, 10, 64)
