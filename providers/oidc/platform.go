@@ -1,0 +1,78 @@
+package oidc
+
+import (
+	"time"
+
+	"cambio/trust"
+)
+
+// Platform describes one kind of identity provider as data: what its tokens
+// claim, and how the verifier reads them.
+type Platform struct {
+	trust.Platform
+
+	Issuer   string         // the issuer where the platform has one for all, else ""
+	Algs     []string       // the algorithms it signs with
+	TokenUse trust.TokenUse // how often one token may be used, by default
+	MaxAge   time.Duration  // since iat, by default
+	KeysHost string         // another host than the issuer's that its key set may be on
+	Typ      []string       // media types of the header's typ, lower case; an absent typ is always fine
+	Workload []Segment      // what the workload id is made of, after the provider's name
+	// BothWays are claims that the platform sends as a boolean in some tokens
+	// and as "true" or "false" in others. They become booleans; nothing else is
+	// ever coerced.
+	BothWays []string
+	// Check refuses claims that contradict each other. It is called after all
+	// other checks of the claims. May be nil.
+	Check func(claims map[string]any) error
+	// ReservedAudience reports audiences that belong to another service, whose
+	// tokens we must not take. May be nil.
+	ReservedAudience func(issuer, audience string) bool
+	// LocalIssuer reports issuers that many installations have alike, so that
+	// only pinned keys or a dial rule say which is meant. May be nil.
+	LocalIssuer func(issuer string) bool
+	// Generic lets the configuration declare anchors and the workload id.
+	Generic bool
+}
+
+// Segment is one segment of a workload id: a fixed word, or a claim's value.
+type Segment struct {
+	Literal string
+	Claim   string // a claim's name, or a JSON pointer
+}
+
+// Generic is the platform of configuration type oidc: any OpenID Connect issuer,
+// whose claims, anchors and workload id the configuration declares.
+func Generic() Platform {
+	return Platform{
+		Platform: trust.Platform{
+			Name:   "oidc",
+			Claims: StandardClaims(),
+			Sample: map[string]any{
+				"iss": "https://issuer.example", "sub": "workload", "aud": "https://id.acme.example",
+				"iat": int64(1795320000), "exp": int64(1795323600),
+			},
+		},
+		Algs:     []string{"RS256", "ES256"},
+		TokenUse: trust.Once,
+		MaxAge:   time.Hour,
+		Typ:      []string{"jwt", "at+jwt"},
+		Workload: []Segment{{Claim: "sub"}},
+		Generic:  true,
+	}
+}
+
+// StandardClaims are the registered claims (RFC 7519 section 4.1) that the
+// tokens of every platform have. A platform that sends aud as a list says so
+// itself.
+func StandardClaims() map[string]trust.Claim {
+	return map[string]trust.Claim{
+		"iss": {Type: trust.StringClaim, Always: true},
+		"sub": {Type: trust.StringClaim, Always: true},
+		"aud": {Type: trust.StringClaim, Always: true},
+		"exp": {Type: trust.IntClaim, Always: true},
+		"iat": {Type: trust.IntClaim, Always: true},
+		"nbf": {Type: trust.IntClaim},
+		"jti": {Type: trust.StringClaim},
+	}
+}

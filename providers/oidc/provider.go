@@ -1,0 +1,116 @@
+package oidc
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Provider is one identity provider of the configuration. What is zero takes
+// the platform's default where the field says so.
+type Provider struct {
+	Name      string
+	Type      string   // a name in Config.Platforms
+	Issuer    string   // exact; default: the platform's
+	Audiences []string // exact, at least one; the first is what a caller is told to ask for
+
+	JWKSFile     []byte // a pinned key set; nothing is ever fetched
+	JWKSURL      string // where the key set is; no discovery
+	DiscoveryURL string // where the discovery document is; default: below the issuer
+	CA           []byte // PEM; default: the system's roots
+	Dial         []DialRule
+
+	Algs               []string      // default: the platform's
+	ClockSkew          time.Duration // default: 30 s
+	MaxAge             time.Duration // since iat; default: the platform's
+	MaxLifetime        time.Duration // exp - iat; default: 24 h
+	AllowMultiAudience bool
+	Workload           []string // claims of the workload id; generic platform only; default: sub
+	InsecureLoopback   bool     // http and loopback addresses may be called
+}
+
+const (
+	defaultSkew     = 30 * time.Second
+	defaultLifetime = 24 * time.Hour
+)
+
+// WithDefaults returns p with the platform's defaults for what is zero.
+func (p Provider) WithDefaults(platform Platform) Provider {
+	if p.Issuer == "" {
+		p.Issuer = platform.Issuer
+	}
+	if len(p.Algs) == 0 {
+		p.Algs = platform.Algs
+	}
+	if p.ClockSkew == 0 {
+		p.ClockSkew = defaultSkew
+	}
+	if p.MaxAge == 0 {
+		p.MaxAge = platform.MaxAge
+	}
+	if p.MaxLifetime == 0 {
+		p.MaxLifetime = defaultLifetime
+	}
+	return p
+}
+
+// Check says all that is wrong with a provider that has its defaults.
+func Check(p Provider, platform Platform) []Problem {
+	var problems []Problem
+	add := func(finding, field, text string) {
+		problems = append(problems, Problem{Finding: finding, Field: field, Text: text})
+	}
+	if p.Issuer == "" {
+		add(FindingURL, "issuer", "an issuer is required: this platform has no default")
+	}
+	for _, u := range []struct{ field, url string }{
+		{"issuer", p.Issuer}, {"jwks_url", p.JWKSURL}, {"discovery_url", p.DiscoveryURL},
+	} {
+		if u.url == "" {
+			continue
+		}
+		if problem := CheckURL(u.field, u.url, p.InsecureLoopback, p.Dial); problem != nil {
+			problems = append(problems, *problem)
+		}
+	}
+	if len(p.Audiences) == 0 || slices.Contains(p.Audiences, "") {
+		add(FindingSetting, "audience", "an audience is required: without one, any token of the issuer would do")
+	}
+	if len(p.Algs) == 0 {
+		add(FindingSetting, "algs", "an algorithm is required")
+	}
+	for _, alg := range p.Algs {
+		if !slices.Contains(algorithms(), alg) {
+			add(FindingSetting, "algs", fmt.Sprintf("%q is not one of %v", alg, algorithms()))
+		}
+	}
+	ways := 0
+	for _, set := range []bool{p.JWKSFile != nil, p.JWKSURL != "", p.DiscoveryURL != ""} {
+		if set {
+			ways++
+		}
+	}
+	if ways > 1 {
+		add(FindingSetting, "jwks_url", "set one of jwks_file, jwks_url and discovery_url")
+	}
+	for _, d := range []struct {
+		field string
+		value time.Duration
+	}{{"clock_skew", p.ClockSkew}, {"max_token_age", p.MaxAge}, {"max_token_lifetime", p.MaxLifetime}} {
+		if d.value < 0 {
+			add(FindingSetting, d.field, "a negative duration")
+		}
+	}
+	for _, a := range p.Audiences {
+		if platform.ReservedAudience != nil && platform.ReservedAudience(p.Issuer, a) {
+			add(FindingAudience, "audience", fmt.Sprintf("%q is the platform's own audience; its tokens open the platform itself, choose one for this gateway alone", a))
+		}
+	}
+	if platform.LocalIssuer != nil && platform.LocalIssuer(p.Issuer) && p.JWKSFile == nil && len(p.Dial) == 0 {
+		add(FindingKeys, "jwks_file", "the issuer is the same in every cluster; pin this cluster's keys with jwks_file, or open its address with dial")
+	}
+	if len(p.Workload) > 0 && !platform.Generic {
+		add(FindingSetting, "workload", "the platform's workload id is fixed; only type oidc has a choice")
+	}
+	return problems
+}
