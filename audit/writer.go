@@ -1,0 +1,523 @@
+package audit
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+const (
+	// maxBatch bounds what shares one write, so that nobody waits for long.
+	maxBatch = 1024
+	// checkpointRecords and checkpointAge: what lies behind the last checkpoint
+	// can be cut unseen, so neither many records nor much time may.
+	checkpointRecords = 1000
+	checkpointAge     = time.Minute
+	// tick is how often the writer looks at the clock: appended records are
+	// durable within it, and a failed journal is probed as often.
+	tick = time.Second
+	// maxSummary bounds the uses of one line: 1,000 of the usual ones, fewer when
+	// they have many members, so that no line comes near maxLine.
+	maxSummary      = 1000
+	maxSummaryBytes = 512 << 10
+)
+
+// writer owns the segment that is written. All of it runs in one goroutine.
+type writer struct {
+	j   *Journal
+	ids idSource
+
+	file   File
+	path   string
+	number int
+	size   int64
+
+	seq  int64 // of the last line written
+	hash [sha256.Size]byte
+	// durable is the place that the next segment goes on from if this one fails.
+	durableSeq  int64
+	durableHash [sha256.Size]byte
+
+	buf        []byte
+	unsynced   []*entry // written or to be written, not yet durable
+	print      [][]byte // checkpoints that are told when they are durable
+	fresh      int      // records since the last checkpoint
+	checked    time.Time
+	signFailed bool
+
+	stops     stopTracker
+	recovered []Use // until the replay store has surely been filled with them
+	summary   bool  // the last segment did not end with its uses
+	probed    time.Time
+}
+
+func newWriter(j *Journal, r recovery) *writer {
+	return &writer{
+		j: j, ids: idSource{rand: j.cfg.Rand}, number: r.number,
+		seq: r.Seq, hash: r.hash, durableSeq: r.Seq, durableHash: r.hash,
+		stops: r.stopSet, recovered: r.Uses, summary: r.summary,
+	}
+}
+
+func (w *writer) run() {
+	defer close(w.j.done)
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for {
+		select {
+		case e := <-w.j.queue:
+			w.take(e)
+			w.flush()
+		case <-ticker.C:
+			w.tick()
+		case <-w.j.quit:
+			w.j.result = w.end()
+			return
+		}
+	}
+}
+
+// take collects a batch: e and what else waits by now.
+func (w *writer) take(e *entry) {
+	w.add(e)
+	for range maxBatch {
+		select {
+		case e := <-w.j.queue:
+			w.add(e)
+		default:
+			return
+		}
+	}
+}
+
+// add appends an entry to the batch, or refuses it while the journal is out of
+// order. What was appended and has no one waiting is kept for the next segment.
+func (w *writer) add(e *entry) {
+	if err := w.j.Healthy(); err != nil && e.commit {
+		e.done <- err
+		return
+	}
+	w.unsynced = append(w.unsynced, e)
+	if w.j.Healthy() == nil {
+		w.encode(e)
+	}
+}
+
+// encode appends an entry's line to the buffer, and a checkpoint when it is due.
+func (w *writer) encode(e *entry) {
+	w.line(e)
+	if w.fresh >= checkpointRecords {
+		w.interval()
+	}
+}
+
+// line appends an entry's line to the buffer and moves the chain on.
+func (w *writer) line(e *entry) {
+	start := len(w.buf)
+	w.buf = append(w.buf, `{"id":"`...)
+	var err error
+	if w.buf, err = w.ids.append(w.buf, e.time); err != nil {
+		// Without randomness there are no ids. Nothing can be signed either, so
+		// the record's place in the chain is a good enough name until then.
+		w.buf = fmt.Appendf(w.buf, "00000000-0000-7000-8000-%012x", w.seq+1)
+	}
+	w.buf = append(w.buf, '"')
+	w.buf = appendStart(w.buf, w.seq+1, e.time, w.j.cfg.Replica)
+	w.buf = append(w.buf, e.body...)
+	w.buf = append(w.buf, `,"prev":"`...)
+	w.buf = hex.AppendEncode(w.buf, w.hash[:])
+	w.buf = append(w.buf, `"}`...)
+	w.seq++
+	w.hash = sha256.Sum256(w.buf[start:])
+	w.buf = append(w.buf, '\n')
+	w.fresh++
+	if e.stop != nil {
+		w.stops.apply(*e.stop)
+	}
+	if e.event == ExchangeAllowed {
+		w.recovered = nil // whoever exchanges has filled the replay store
+	}
+}
+
+// checkpoint appends a signed checkpoint to the buffer.
+func (w *writer) checkpoint(reason string, replay *Replay) error {
+	now := w.j.cfg.Now()
+	id, err := w.ids.append(nil, now)
+	if err != nil {
+		return err
+	}
+	r := Record{
+		ID: string(id), Seq: w.seq + 1, Time: now.UTC(), Replica: w.j.cfg.Replica, Event: Checkpoint,
+		Reason: reason, Replay: replay, Count: w.seq + 1, Prev: hex.EncodeToString(w.hash[:]),
+	}
+	text, err := checkpointText(r)
+	if err != nil {
+		return err
+	}
+	kid, sig, err := w.j.cfg.Sign(text)
+	if err != nil {
+		return fmt.Errorf("audit: sign a checkpoint: %w", err)
+	}
+	r.Handle = checkpointHandle(kid, sig)
+	line, err := appendLine(nil, &r)
+	if err != nil {
+		return err
+	}
+	w.seq, w.hash = r.Seq, sha256.Sum256(line)
+	w.fresh, w.checked = 0, now
+	w.buf = append(append(w.buf, line...), '\n')
+	w.print = append(w.print, line)
+	return nil
+}
+
+// interval appends the checkpoint that is due. One that cannot be signed is
+// tried again with the next record: what is written stays chained and durable.
+func (w *writer) interval() {
+	err := w.checkpoint(checkpointInterval, nil)
+	if err != nil && !w.signFailed {
+		w.log(slog.LevelError, "a checkpoint of the journal cannot be signed", slog.Any("error", err))
+	}
+	w.signFailed = err != nil
+}
+
+// flush writes the buffer, and syncs where somebody waits or a checkpoint was
+// written.
+func (w *writer) flush() {
+	if w.file == nil {
+		return
+	}
+	if err := w.write(); err != nil {
+		w.fail(err)
+		return
+	}
+	waiting := len(w.print) > 0 || len(w.unsynced) >= maxBatch
+	for i := 0; i < len(w.unsynced) && !waiting; i++ {
+		waiting = w.unsynced[i].commit
+	}
+	if !waiting {
+		return
+	}
+	if err := w.sync(); err != nil {
+		w.fail(err)
+		return
+	}
+	if w.size >= w.j.cfg.SegmentBytes {
+		w.rotate()
+	}
+}
+
+func (w *writer) write() error {
+	if len(w.buf) == 0 {
+		return nil
+	}
+	n, err := w.file.Write(w.buf)
+	w.size += int64(n)
+	w.buf = w.buf[:0]
+	if err != nil {
+		return fmt.Errorf("audit: write %s: %w", filepath.Base(w.path), err)
+	}
+	return nil
+}
+
+// sync makes all that is written durable and tells those who wait.
+func (w *writer) sync() error {
+	start := w.j.cfg.Now()
+	err := w.file.Sync()
+	w.j.cfg.Synced(w.j.cfg.Now().Sub(start), err)
+	if err != nil {
+		return fmt.Errorf("audit: sync %s: %w", filepath.Base(w.path), err)
+	}
+	w.durableSeq, w.durableHash = w.seq, w.hash
+	for i, e := range w.unsynced {
+		w.unsynced[i] = nil
+		if e.commit {
+			e.done <- nil
+		} else {
+			w.j.recycle(e)
+		}
+	}
+	w.unsynced = w.unsynced[:0]
+	w.tell()
+	return nil
+}
+
+// tell hands the durable checkpoints to whoever captures them.
+func (w *writer) tell() {
+	for _, line := range w.print {
+		if w.j.cfg.Checkpoints == nil {
+			break
+		}
+		if _, err := w.j.cfg.Checkpoints.Write(append(line, '\n')); err != nil {
+			w.log(slog.LevelWarn, "a checkpoint could not be shown", slog.Any("error", err))
+		}
+	}
+	w.print = nil
+}
+
+func (w *writer) tick() {
+	now := w.j.cfg.Now()
+	if w.j.Healthy() != nil {
+		w.probe(now)
+		return
+	}
+	w.summaries(now, false)
+	if w.fresh > 0 && now.Sub(w.checked) >= checkpointAge {
+		w.interval()
+	}
+	w.flush()
+	if w.file != nil && len(w.unsynced) > 0 {
+		if err := w.sync(); err != nil {
+			w.fail(err)
+		}
+	}
+}
+
+// summaries adds the counts of refusals that were not written one by one.
+func (w *writer) summaries(now time.Time, all bool) {
+	for _, s := range w.j.flood.take(now, all) {
+		e, err := w.j.entry(&Record{Event: ExchangeSummary, Reason: s.reason, Count: s.count})
+		if err != nil {
+			continue // a reason that long does not exist
+		}
+		w.add(e)
+	}
+}
+
+// fail puts the journal out of order: those who wait are refused, the file is
+// not touched again, and the chain goes back to what is known to be durable.
+// After a failed fsync the kernel may have dropped the data and call the next
+// one good, so nothing of this file can be believed any more.
+func (w *writer) fail(cause error) {
+	err := fmt.Errorf("%w: %w", ErrOutOfOrder, cause)
+	w.j.fault.Store(&err)
+	w.log(slog.LevelError, "the journal is out of order: everything is refused", slog.Any("error", cause), slog.Int64("durable_seq", w.durableSeq))
+	_ = w.abandon() // the file has failed already
+	w.summary = true
+	w.seq, w.hash = w.durableSeq, w.durableHash
+	w.buf, w.print = w.buf[:0], nil
+	w.unsynced = slices.DeleteFunc(w.unsynced, func(e *entry) bool {
+		if e.commit {
+			e.done <- err
+		}
+		return e.commit
+	})
+	for more := true; more; {
+		select {
+		case e := <-w.j.queue:
+			w.add(e)
+		default:
+			more = false
+		}
+	}
+	// One attempt at once, so that a single fault costs one batch; a disk that
+	// keeps failing is asked once a second.
+	if now := w.j.cfg.Now(); now.Sub(w.probed) >= tick {
+		w.probe(now)
+	}
+}
+
+// probe begins a new segment. When it is durable the journal is in order again.
+func (w *writer) probe(now time.Time) {
+	w.probed = now
+	if err := w.begin(); err != nil {
+		why := fmt.Errorf("%w: %w", ErrOutOfOrder, err)
+		w.j.fault.Store(&why)
+		path := w.path
+		_ = w.abandon()
+		w.seq, w.hash = w.durableSeq, w.durableHash
+		w.buf, w.print = w.buf[:0], nil
+		if path != "" {
+			_ = os.Remove(path) // it holds nothing that counts; an outage must not leave a file a second
+		}
+		return
+	}
+	w.j.fault.Store(nil)
+	w.log(slog.LevelInfo, "the journal is in order again", slog.String("segment", filepath.Base(w.path)))
+}
+
+// begin opens the next segment and makes its head durable, with what was
+// appended and is not yet on disk behind it. Where it fails, the caller puts the
+// chain back.
+func (w *writer) begin() error {
+	if w.number >= maxSegment {
+		return errors.New("audit: no segment number is left")
+	}
+	w.number++
+	path := filepath.Join(w.j.cfg.Dir, segmentName(w.number))
+	f, err := w.j.cfg.Open(path)
+	if err != nil {
+		return fmt.Errorf("audit: open a segment: %w", err)
+	}
+	w.file, w.path, w.size = f, path, 0
+	for _, r := range w.j.cfg.Head() {
+		if err := w.headLine(r); err != nil {
+			return err
+		}
+	}
+	for _, r := range w.stops.head() {
+		if err := w.headLine(r); err != nil {
+			return err
+		}
+	}
+	var last *Replay
+	if w.summary {
+		if last, err = w.remember(); err != nil {
+			return err
+		}
+	}
+	if err := w.checkpoint(checkpointHead, last); err != nil {
+		return err
+	}
+	for _, e := range w.unsynced {
+		w.encode(e)
+	}
+	if err := w.write(); err != nil {
+		return err
+	}
+	if err := w.sync(); err != nil {
+		return err
+	}
+	w.summary = false
+	w.prune()
+	return nil
+}
+
+func (w *writer) headLine(r Record) error {
+	if r.Event == StopAdded || r.Event == StopLifted {
+		w.stops.apply(r)
+	}
+	body, err := appendBody(nil, &r)
+	if err != nil {
+		return err
+	}
+	w.line(&entry{time: w.j.cfg.Now(), body: body, event: r.Event})
+	return nil
+}
+
+// remember appends the unexpired uses, all but the last part, which it returns
+// for the checkpoint that completes them.
+func (w *writer) remember() (*Replay, error) {
+	now := w.j.cfg.Now()
+	uses := slices.Clone(w.j.cfg.Remembered())
+	if len(w.recovered) > 0 {
+		type of struct{ key, decision string }
+		have := make(map[of]bool, len(uses))
+		for i := range uses {
+			have[of{uses[i].Key, uses[i].Decision}] = true
+		}
+		for _, u := range w.recovered {
+			if !have[of{u.Key, u.Decision}] {
+				uses = append(uses, u)
+			}
+		}
+	}
+	uses = slices.DeleteFunc(uses, func(u Use) bool { return !now.Before(u.Until) })
+	for {
+		n, size := 0, 0
+		for n < len(uses) && n < maxSummary && size < maxSummaryBytes {
+			size += useSize(&uses[n])
+			n++
+		}
+		part := &Replay{Remembered: uses[:n]}
+		if uses = uses[n:]; len(uses) == 0 {
+			return part, nil
+		}
+		if err := w.checkpoint(checkpointPart, part); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// useSize is about how many bytes a use takes in a line.
+func useSize(u *Use) int {
+	n := 128 + len(u.Key) + len(u.Decision)
+	for _, m := range u.Members {
+		n += len(m) + 3
+	}
+	return n
+}
+
+// finish ends the segment in order.
+func (w *writer) finish() error {
+	last, err := w.remember()
+	if err != nil {
+		return err
+	}
+	if err := w.checkpoint(checkpointEnd, last); err != nil {
+		return err
+	}
+	if err := w.write(); err != nil {
+		return err
+	}
+	if err := w.sync(); err != nil {
+		return err
+	}
+	return w.abandon()
+}
+
+func (w *writer) rotate() {
+	if err := w.finish(); err != nil {
+		w.fail(err)
+		return
+	}
+	if err := w.begin(); err != nil {
+		w.fail(err)
+	}
+}
+
+// end is Close: it takes what was queued before, and ends the segment.
+func (w *writer) end() error {
+	for len(w.j.queue) > 0 {
+		w.take(<-w.j.queue)
+		w.flush()
+	}
+	if err := w.j.Healthy(); err != nil {
+		return err
+	}
+	w.summaries(w.j.cfg.Now(), true)
+	err := w.write()
+	if err == nil {
+		err = w.finish()
+	}
+	closed := closedError()
+	w.j.fault.Store(&closed)
+	if err != nil {
+		for _, e := range w.unsynced {
+			if e.commit {
+				e.done <- closed
+			}
+		}
+		return errors.Join(fmt.Errorf("%w: %w", ErrOutOfOrder, err), w.abandon())
+	}
+	return nil
+}
+
+// abandon closes the file, if one is open.
+func (w *writer) abandon() error {
+	if w.file == nil {
+		return nil
+	}
+	err := w.file.Close()
+	w.file, w.path = nil, ""
+	return err
+}
+
+func (w *writer) prune() {
+	if w.j.cfg.Keep <= 0 {
+		return
+	}
+	if err := prune(w.j.cfg.Dir, w.number, w.j.cfg.Now().Add(-w.j.cfg.Keep)); err != nil {
+		w.log(slog.LevelError, "old segments of the journal cannot be removed", slog.Any("error", err))
+	}
+}
+
+func (w *writer) log(level slog.Level, msg string, attrs ...slog.Attr) {
+	w.j.cfg.Log.LogAttrs(context.Background(), level, msg, attrs...)
+}
