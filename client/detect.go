@@ -1,0 +1,238 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"strings"
+)
+
+// ErrNoIdentity means that the workload has no identity to show.
+var ErrNoIdentity = errors.New("no identity found")
+
+// Env is what [Detect] may look at. A nil Getenv or ReadFile finds nothing.
+type Env struct {
+	Getenv   func(string) string
+	ReadFile func(string) ([]byte, error) // os.ReadFile
+	// HTTP reaches GitHub's token service and Google's metadata server. Only its
+	// Transport is used, so that nothing follows a redirect; nil means a default.
+	HTTP *http.Client
+	// TokenFile is the file that the user named, "-" for Stdin, "" for none.
+	TokenFile string
+	Stdin     io.Reader
+	// Audience is the gateway's issuer. It only completes the advice; a token is
+	// fetched for the audience that [Source.Token] is given.
+	Audience string
+}
+
+// Look is one place that was looked at in vain, and why.
+type Look struct {
+	Place string
+	Found string
+}
+
+// NoIdentityError says where [Detect] looked, and what to do about it. It wraps
+// [ErrNoIdentity].
+type NoIdentityError struct {
+	Looked []Look
+	Advice string // what to do, with the lines to paste
+}
+
+func (e *NoIdentityError) Error() string {
+	var b strings.Builder
+	b.WriteString(ErrNoIdentity.Error() + "; looked at:")
+	for _, l := range e.Looked {
+		fmt.Fprintf(&b, "\n  %s: %s", l.Place, l.Found)
+	}
+	if e.Advice != "" {
+		b.WriteString("\n" + e.Advice)
+	}
+	return b.String()
+}
+
+func (e *NoIdentityError) Unwrap() error { return ErrNoIdentity }
+
+// Detect finds the identity that the workload has. The first place wins:
+//
+//  1. TokenFile, the file or standard input that the user named
+//  2. the variable CAMBIO_TOKEN, which holds a token, then CAMBIO_TOKEN_FILE,
+//     which names a file
+//  3. a GitHub Actions job with `permissions: id-token: write`
+//  4. a projected Kubernetes token at /var/run/secrets/tokens/cambio or
+//     /var/run/secrets/cambio/token
+//  5. Google's metadata server, if one answers
+//
+// A place that was named or that is clearly meant is never passed over because
+// it fails: the workload would show another identity than the one its owner
+// thinks of. So a GitHub job without the permission is an error also on a
+// runner with an identity of its own.
+//
+// Tokens that were mounted for someone else (AWS_WEB_IDENTITY_TOKEN_FILE, the
+// pod's default token) are never sent: they open other doors.
+//
+// The error is a [*NoIdentityError] where nothing was found.
+func Detect(ctx context.Context, env Env) (*Source, error) {
+	d := detection{env: env}
+	for _, place := range []func(context.Context) (*Source, error){d.named, d.variables, d.gitHub, d.kubernetes, d.google} {
+		s, err := place(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if s != nil {
+			s.Looked = d.looked
+			return s, nil
+		}
+	}
+	return nil, d.none()
+}
+
+// detection is one run of Detect. Each place returns a source, or neither source
+// nor error to go on.
+type detection struct {
+	env    Env
+	looked []Look
+	advice []string
+}
+
+func (d *detection) named(context.Context) (*Source, error) {
+	switch path := d.env.TokenFile; {
+	case path == "":
+		d.missed("token file", "none named")
+		return nil, nil
+	case path == "-" && d.env.Stdin == nil:
+		return nil, errors.New("no standard input to read the token from")
+	case path == "-":
+		return &Source{Name: "token file", Place: "standard input", fetch: fromReader(d.env.Stdin)}, nil
+	default:
+		return &Source{Name: "token file", Place: path, fetch: fromFile(d.readFile, path)}, nil
+	}
+}
+
+func (d *detection) variables(context.Context) (*Source, error) {
+	if token := d.getenv("CAMBIO_TOKEN"); token != "" {
+		return &Source{Name: "environment", Place: "CAMBIO_TOKEN", fetch: fixed(token)}, nil
+	}
+	if path := d.getenv("CAMBIO_TOKEN_FILE"); path != "" {
+		return &Source{Name: "environment", Place: "CAMBIO_TOKEN_FILE=" + path, fetch: fromFile(d.readFile, path)}, nil
+	}
+	d.missed("environment", "neither CAMBIO_TOKEN nor CAMBIO_TOKEN_FILE is set")
+	return nil, nil
+}
+
+func (d *detection) gitHub(context.Context) (*Source, error) {
+	const name = "GitHub Actions"
+	endpoint, bearer := d.getenv("ACTIONS_ID_TOKEN_REQUEST_URL"), d.getenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
+	switch {
+	case endpoint != "" && bearer != "":
+		u, err := secureURL(endpoint)
+		if err != nil {
+			return nil, fmt.Errorf("%s: ACTIONS_ID_TOKEN_REQUEST_URL: %w", name, err)
+		}
+		return &Source{Name: name, Place: u.Host, fetch: fromGitHub(d.env.HTTP, u, bearer)}, nil
+	case d.getenv("GITHUB_ACTIONS") == "true":
+		d.missed(name, "ACTIONS_ID_TOKEN_REQUEST_URL and ACTIONS_ID_TOKEN_REQUEST_TOKEN are not both set: the job may not ask for a token")
+		d.advice = []string{gitHubAdvice}
+		return nil, d.none()
+	}
+	d.missed(name, "this is no job of it: GITHUB_ACTIONS is not set")
+	return nil, nil
+}
+
+const gitHubAdvice = `Let the job ask for its identity token; paste this into the job:
+
+    permissions:
+      id-token: write
+      contents: read
+
+A workflow that a fork's pull request started, and a reusable workflow whose caller lacks the permission, get none.`
+
+// The conventional places of a token that was mounted for this gateway. A token
+// for anyone else must not be shown to us, nor ours to anyone else.
+const (
+	kubernetesTokens = "/var/run/secrets/tokens/cambio" //nolint:gosec // a path
+	kubernetesOwn    = "/var/run/secrets/cambio/token"
+	defaultToken     = "/var/run/secrets/kubernetes.io/serviceaccount/token" //nolint:gosec // a path
+)
+
+func (d *detection) kubernetes(context.Context) (*Source, error) {
+	const name = "Kubernetes"
+	for _, path := range []string{kubernetesTokens, kubernetesOwn} {
+		if _, err := d.readFile(path); !errors.Is(err, fs.ErrNotExist) {
+			return &Source{Name: name, Place: path, fetch: fromFile(d.readFile, path)}, nil
+		}
+	}
+	if _, err := d.readFile(defaultToken); errors.Is(err, fs.ErrNotExist) {
+		d.missed(name, "neither "+kubernetesTokens+" nor "+kubernetesOwn+" is there")
+		return nil, nil
+	}
+	// The default token is for the API server: whoever receives it can act as the
+	// pod. It is never sent, not even to a gateway that would refuse it.
+	d.missed(name, "this is a pod, but only its default token is there, which is for the API server alone and is never sent")
+	d.advice = append(d.advice, fmt.Sprintf(kubernetesAdvice, d.audience()))
+	return nil, nil
+}
+
+const kubernetesAdvice = `Mount a token for the gateway; paste this into the pod:
+
+    containers:
+      - volumeMounts:
+          - {name: cambio, mountPath: /var/run/secrets/cambio, readOnly: true}
+    volumes:
+      - name: cambio
+        projected:
+          sources:
+            - serviceAccountToken: {audience: %q, expirationSeconds: 3600, path: token}`
+
+func (d *detection) google(ctx context.Context) (*Source, error) {
+	const name = "Google metadata server"
+	host := metadataHost
+	if h := d.getenv("GCE_METADATA_HOST"); h != "" {
+		if strings.ContainsAny(h, "/?#@ \\") {
+			return nil, fmt.Errorf("%s: GCE_METADATA_HOST: not a host", name)
+		}
+		host = h
+	}
+	probe, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	if _, err := askGoogle(probe, d.env.HTTP, host, "/", nil); err != nil {
+		d.missed(name, fmt.Sprintf("%s: %v", host, err))
+		return nil, nil // almost every machine has none; why is listed
+	}
+	return &Source{Name: name, Place: host, fetch: fromGoogle(d.env.HTTP, host)}, nil
+}
+
+// none is the error for nothing found.
+func (d *detection) none() error {
+	if len(d.advice) == 0 {
+		d.advice = []string{"Name a file that holds the workload's token, or set CAMBIO_TOKEN or CAMBIO_TOKEN_FILE. The token's audience must be " + d.audience() + "."}
+	}
+	return &NoIdentityError{Looked: d.looked, Advice: strings.Join(d.advice, "\n")}
+}
+
+func (d *detection) missed(place, why string) {
+	d.looked = append(d.looked, Look{Place: place, Found: why})
+}
+
+func (d *detection) audience() string {
+	if d.env.Audience == "" {
+		return "the gateway's issuer"
+	}
+	return d.env.Audience
+}
+
+func (d *detection) getenv(name string) string {
+	if d.env.Getenv == nil {
+		return ""
+	}
+	return strings.TrimSpace(d.env.Getenv(name))
+}
+
+func (d *detection) readFile(path string) ([]byte, error) {
+	if d.env.ReadFile == nil {
+		return nil, fs.ErrNotExist
+	}
+	return d.env.ReadFile(path)
+}
