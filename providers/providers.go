@@ -28,3 +28,20 @@ func TargetTypes() map[string]trust.TargetType {
 		"jwt": jwt.TargetType(),
 	}
 }
+
+// New returns the verifier of cfg.Providers on the platforms of the catalogue.
+// It calls none of them.
+func New(cfg oidc.Config) (*oidc.Set, error) {
+	cfg.Platforms = Platforms()
+	return oidc.New(cfg)
+}
+
+// Check says all that is wrong with one provider's configuration, without
+// calling it. A type that the catalogue lacks is one problem.
+func Check(p oidc.Provider) []oidc.Problem {
+	platform, ok := Platforms()[p.Type]
+	if !ok {
+		return []oidc.Problem{{Finding: oidc.FindingSetting, Field: "type", Text: "no such type of identity provider"}}
+	}
+	return oidc.Check(p.WithDefaults(platform), platform)
+}

@@ -52,13 +52,11 @@ func newFetcher(p Provider, keysHost string, resolver Resolver, flights chan str
 		f.discovery = strings.TrimSuffix(p.Issuer, "/") + "/.well-known/openid-configuration"
 	}
 	// No switch turns the verification of certificates off (CVE-2022-31105).
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if p.CA != nil {
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(p.CA) {
-			return nil, errors.New("the CA file holds no certificate")
-		}
+	pool, err := roots(p.CA)
+	if err != nil {
+		return nil, err
 	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
 	g := guard{resolver: resolver, rules: p.Dial, loopback: p.InsecureLoopback}
 	f.client = &http.Client{
 		// A redirect would let whoever answers choose where we call next, and
@@ -75,6 +73,18 @@ func newFetcher(p Provider, keysHost string, resolver Resolver, flights chan str
 		},
 	}
 	return f, nil
+}
+
+// roots are the certificates of a PEM file, or nil for the system's.
+func roots(pem []byte) (*x509.CertPool, error) {
+	if pem == nil {
+		return nil, nil
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, errors.New("the CA file holds no certificate")
+	}
+	return pool, nil
 }
 
 // fetch gets the key set. The error is jwks-unavailable or

@@ -26,8 +26,8 @@ const (
 )
 
 // source keeps the key set of one provider. It is safe for concurrent use, and
-// a lookup of a known key in a set that is not stale takes no lock and never
-// waits.
+// a lookup of a known key never waits where the set is not stale, and takes no
+// lock where it is fresh.
 //
 // It is a go-oidc KeySet: see [source.VerifySignature].
 type source struct {
@@ -61,14 +61,14 @@ func (s *source) key(ctx context.Context, kid, alg string) (crypto.PublicKey, *e
 	if s.fetch == nil {
 		return nil, s.unknown(kid)
 	}
-	flight := s.start(ctx)
-	if flight == nil {
-		return nil, s.missing(kid)
-	}
-	select {
-	case <-flight:
-	case <-ctx.Done():
-		return nil, exchange.Unanswered(trust.ReasonJWKSUnavailable, ctx.Err())
+	// Without a flight to wait for, one may have ended since the set was looked
+	// into, so it is looked into once more either way.
+	if flight := s.start(ctx); flight != nil {
+		select {
+		case <-flight:
+		case <-ctx.Done():
+			return nil, exchange.Unanswered(trust.ReasonJWKSUnavailable, ctx.Err())
+		}
 	}
 	public, err = s.known(ctx, kid, alg)
 	if public != nil || err != nil {

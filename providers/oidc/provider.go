@@ -93,6 +93,14 @@ func Check(p Provider, platform Platform) []Problem {
 	if ways > 1 {
 		add(FindingSetting, "jwks_url", "set one of jwks_file, jwks_url and discovery_url")
 	}
+	if p.JWKSFile != nil {
+		if _, err := parseKeys(p.JWKSFile); err != nil {
+			add(FindingKeys, "jwks_file", err.Error())
+		}
+	}
+	if _, err := roots(p.CA); err != nil {
+		add(FindingKeys, "ca_file", err.Error())
+	}
 	for _, d := range []struct {
 		field string
 		value time.Duration

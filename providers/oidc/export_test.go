@@ -1,0 +1,46 @@
+package oidc
+
+// ParseObject is the strict JSON parser with the limits of tokens.
+func ParseObject(b []byte) (map[string]any, error) { return parseObject(b, tokenLimits()) }
+
+// IsDuplicate is the error for a member that is there twice.
+var IsDuplicate = errDuplicate
+
+// ParseToken returns what the parser took apart, joined again by its caller.
+func ParseToken(raw string) (signed string, payload, sig []byte, claims map[string]any, err error) {
+	t, err := parseToken(raw)
+	if err != nil {
+		if t != nil {
+			panic("a refused token is not nil")
+		}
+		return "", nil, nil, nil, err
+	}
+	return t.signed, t.payload, t.sig, t.claims, nil
+}
+
+// ParseKeys returns the key ids of the usable keys of a set.
+func ParseKeys(b []byte) ([]string, error) {
+	set, err := parseKeys(b)
+	if err != nil {
+		if set != nil {
+			panic("a refused key set is not nil")
+		}
+		return nil, err
+	}
+	usable := []string{}
+	for _, k := range set.keys {
+		if (k.bad == "") != (k.public != nil) {
+			panic("a key is both usable and not")
+		}
+		if k.bad == "" {
+			usable = append(usable, k.kid)
+		}
+	}
+	return usable, nil
+}
+
+// WorkloadID is the workload id of claims by these segments.
+var WorkloadID = workloadID
+
+// Public reports whether an address may be called without a rule.
+var Public = public
