@@ -1,0 +1,292 @@
+package trust
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"cel.dev/cel-go/cel"
+	celast "cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/cost"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/ext"
+	"cel.dev/cel-go/interpreter"
+)
+
+const (
+	// maxCondition is the longest condition in bytes. A rule that a person has
+	// to review is far shorter, and the checker's work grows with it.
+	maxCondition = 4 << 10
+	// maxConditionDepth is the deepest syntax tree: checker and planner recurse.
+	maxConditionDepth = 32
+	// maxParserDepth bounds the parser's recursion before there is a tree to
+	// measure; it is the library's own default.
+	maxParserDepth = 250
+	// maxConditionNodes bounds what macros may expand to.
+	maxConditionNodes = 4096
+	// maxLoopNesting bounds loops in loops: each level multiplies by the size
+	// of a list that the token's holder may fill.
+	maxLoopNesting = 2
+	// maxPattern is the longest regular expression: RE2 does not backtrack, but
+	// its program grows with the pattern (CVE-2022-41715).
+	maxPattern = 256
+	// maxPatternProgram bounds what a short pattern with counts may grow to.
+	maxPatternProgram = 4096
+	// conditionCost is the cost limit of one evaluation, and of its estimate at
+	// load. 100,000 is about 10 ms; a usual condition spends less than 100.
+	conditionCost = 100_000
+
+	// The sizes that the estimate assumes. The token parser refuses larger ones.
+	maxClaimBytes = 4 << 10
+	maxClaimItems = 256
+	// A list of 256 items lies in a token of 16 KiB, so that this is the mean.
+	meanItemBytes = 64
+)
+
+// celEnv compiles conditions over the claims of one schema.
+type celEnv struct {
+	env    *cel.Env
+	schema *claimSchema
+}
+
+// baseEnv is what all conditions share: the variables but claims, and functions
+// that compute and do nothing else. There is no clock, no I/O and no native
+// type of ours (GHSA-gcjh-h69q-9w9g): only values of CEL's own types.
+func baseEnv() (*cel.Env, error) {
+	opts := []cel.EnvOption{
+		cel.OptionalTypes(),
+		ext.Strings(ext.StringsVersion(1)),
+		ext.Lists(ext.ListsVersion(1)),
+		ext.Sets(),
+		cel.DefaultUTCTimeZone(true),
+		cel.ParserExpressionSizeLimit(maxCondition),
+		cel.ParserRecursionLimit(maxParserDepth),
+		cel.ParserErrorRecoveryLimit(4),
+		cel.ExpressionNodeLimit(maxConditionNodes),
+		cel.RegexProgramSizeLimit(maxPatternProgram),
+		cel.ASTValidators(
+			cel.ValidateComprehensionNestingLimit(maxLoopNesting),
+			cel.ValidateDurationLiterals(),
+			cel.ValidateTimestampLiterals(),
+		),
+	}
+	for object, fields := range conditionFields() {
+		// The whole object serves has() and `in`; a field has its own type.
+		opts = append(opts, cel.Variable(object, cel.MapType(cel.StringType, cel.DynType)))
+		for name, typ := range fields {
+			opts = append(opts, cel.Variable(object+"."+name, typ))
+		}
+	}
+	opts = append(opts, cel.Variable("claims", cel.MapType(cel.StringType, cel.DynType)))
+	return cel.NewEnv(opts...)
+}
+
+// conditionFields are the fields of the variables beside claims.
+func conditionFields() map[string]map[string]*cel.Type {
+	return map[string]map[string]*cel.Type{
+		"identity": {
+			"provider":   cel.StringType,
+			"workload":   cel.StringType,
+			"subject":    cel.StringType,
+			"issuer":     cel.StringType,
+			"audience":   cel.StringType,
+			"issued_at":  cel.TimestampType,
+			"expires_at": cel.TimestampType,
+		},
+		"request": {
+			"to":       cel.StringType,
+			"resource": cel.StringType,
+			"scopes":   cel.ListType(cel.StringType),
+			"ttl":      cel.DurationType,
+			"time":     cel.TimestampType,
+			"address":  cel.StringType,
+		},
+		"grant": {
+			"to":       cel.StringType,
+			"resource": cel.StringType,
+			"scopes":   cel.ListType(cel.StringType),
+			"ttl":      cel.DurationType,
+			"claims":   cel.MapType(cel.StringType, cel.DynType),
+		},
+	}
+}
+
+// newCELEnv adds the schema's claims, each as a variable of its declared type.
+func newCELEnv(base *cel.Env, schema *claimSchema) (*celEnv, error) {
+	opts := make([]cel.EnvOption, 0, len(schema.byID))
+	for id, v := range schema.byID {
+		opts = append(opts, cel.Variable(claimPrefix+id, celType(v.typ)))
+	}
+	env, err := base.Extend(opts...)
+	if err != nil {
+		return nil, fmt.Errorf("declare claims: %w", err)
+	}
+	return &celEnv{env: env, schema: schema}, nil
+}
+
+// claimPrefix and a claim's pointer name its variable. No source text can name
+// it: an identifier holds no slash.
+const claimPrefix = "claims"
+
+func celType(t ClaimType) *cel.Type {
+	switch t {
+	case StringClaim:
+		return cel.StringType
+	case BoolClaim:
+		return cel.BoolType
+	case IntClaim:
+		return cel.IntType
+	case DoubleClaim:
+		return cel.DoubleType
+	case ListClaim:
+		return cel.ListType(cel.StringType)
+	case MapClaim:
+		return cel.MapType(cel.StringType, cel.DynType)
+	}
+	return cel.NullType // no document can use a claim of no type
+}
+
+// condition is one compiled line of CEL. It is safe for concurrent use.
+type condition struct {
+	program  cel.Program
+	source   string
+	perGrant bool // it reads request or grant, so that its value depends on the grant
+}
+
+// celProblem is one thing wrong with a condition, at a line and a column of its
+// own text, both from 1.
+type celProblem struct {
+	id           string
+	line, column int
+	message, fix string
+}
+
+// compile parses, checks and plans one condition. With problems there is no
+// condition.
+func (e *celEnv) compile(source string) (*condition, []celProblem) {
+	if len(source) > maxCondition {
+		return nil, []celProblem{{
+			id: FindingTooExpensive, line: 1, column: 1,
+			message: fmt.Sprintf("the condition has %d bytes; at most %d are allowed", len(source), maxCondition),
+			fix:     "split it into several conditions",
+		}}
+	}
+	if !utf8.ValidString(source) {
+		return nil, []celProblem{{id: FindingCELSyntax, line: 1, column: 1, message: "the condition is not UTF-8"}}
+	}
+	parsed, issues := e.env.Parse(source)
+	if err := issues.Err(); err != nil {
+		return nil, celIssues(issues)
+	}
+	walk := astWalk{schema: e.schema, info: parsed.NativeRep().SourceInfo(), factory: celast.NewExprFactory()}
+	walk.expr(parsed.NativeRep().Expr(), 1)
+	if len(walk.problems) > 0 {
+		return nil, walk.problems
+	}
+	checked, issues := e.env.Check(parsed)
+	if err := issues.Err(); err != nil {
+		return nil, celIssues(issues)
+	}
+	if out := checked.OutputType(); !out.IsExactType(types.BoolType) {
+		return nil, []celProblem{{
+			id: FindingNotBool, line: 1, column: 1,
+			message: fmt.Sprintf("the condition is of type %s, not bool", out),
+			fix:     `compare it, as in: claims.x == "value"`,
+		}}
+	}
+	estimate, err := e.env.EstimateCost(checked, sizes{})
+	if err != nil {
+		return nil, []celProblem{{id: FindingTooExpensive, line: 1, column: 1, message: "the condition's cost cannot be estimated"}}
+	}
+	if estimate.Max > conditionCost {
+		return nil, []celProblem{{
+			id: FindingTooExpensive, line: 1, column: 1,
+			message: fmt.Sprintf("the condition may cost %d; at most %d is allowed", estimate.Max, conditionCost),
+			fix:     "avoid loops in loops, and compare with literals",
+		}}
+	}
+	program, err := e.env.Program(checked, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(conditionCost))
+	if err != nil {
+		return nil, []celProblem{{id: FindingCELSyntax, line: 1, column: 1, message: "the condition cannot be planned: " + err.Error()}}
+	}
+	return &condition{program: program, source: source, perGrant: walk.perGrant}, nil
+}
+
+// eval evaluates the condition. It is true only when the value is true; else
+// the reason says whether it was false, failed, or spent its budget.
+func (c *condition) eval(v *variables) (bool, Reason) {
+	out, _, err := c.program.Eval(v)
+	if err != nil {
+		var cancelled interpreter.EvalCancelledError
+		if errors.As(err, &cancelled) && cancelled.Cause == interpreter.CostLimitExceeded {
+			return false, ReasonCELBudget
+		}
+		return false, ReasonCELError
+	}
+	switch out {
+	case types.True:
+		return true, ""
+	case types.False:
+		return false, ReasonConditionFalse
+	}
+	return false, ReasonCELError
+}
+
+// celIssues turns the library's issues into problems of ours.
+func celIssues(issues *cel.Issues) []celProblem {
+	var problems []celProblem
+	for _, e := range issues.Errors() {
+		message := strings.TrimSuffix(strings.ReplaceAll(e.Message, " (in container '')", ""), "\n")
+		p := celProblem{id: FindingCELSyntax, line: e.Location.Line(), column: e.Location.Column() + 1, message: message}
+		switch {
+		case strings.Contains(message, "no matching overload"), strings.Contains(message, "expected type"),
+			strings.Contains(message, "does not support field selection"):
+			p.id = FindingTypeMismatch
+		case strings.Contains(message, "undeclared reference"), strings.Contains(message, "undefined field"):
+			p.id = FindingUnknownName
+			p.fix = "use claims, identity, request or grant, and CEL's own functions"
+		case strings.Contains(message, "limit"), strings.Contains(message, "exceeds"), strings.Contains(message, "nesting"):
+			p.id = FindingTooExpensive
+			p.fix = "write a smaller condition, or several"
+		}
+		problems = append(problems, p)
+		if len(problems) == 8 { // a broken line is one fault, not a hundred
+			break
+		}
+	}
+	return problems
+}
+
+// sizes tells the cost estimate how large a value may be at most.
+type sizes struct{}
+
+// EstimateSize bounds a variable, or an item of one. Deeper values get no
+// bound, and so no condition over them passes the estimate unless it is cheap
+// for any size.
+func (sizes) EstimateSize(node cost.AstNode) *cost.SizeEstimate {
+	path := node.Path()
+	kind := types.DynKind
+	if t := node.Type(); t != nil {
+		kind = t.Kind()
+	}
+	switch {
+	case len(path) > 2:
+		return nil
+	case kind == types.ListKind || kind == types.MapKind:
+		if len(path) == 0 {
+			return nil
+		}
+		return &cost.SizeEstimate{Max: maxClaimItems}
+	case len(path) == 2:
+		return &cost.SizeEstimate{Max: meanItemBytes}
+	case kind == types.StringKind && len(path) == 1, kind == types.DynKind, kind == types.OpaqueKind:
+		return &cost.SizeEstimate{Max: maxClaimBytes}
+	}
+	return nil
+}
+
+// EstimateCallCost leaves the cost of calls to the library.
+func (sizes) EstimateCallCost(string, string, *cost.AstNode, []cost.AstNode) *cost.CallEstimate {
+	return nil
+}
