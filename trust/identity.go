@@ -93,6 +93,9 @@ type Decision struct {
 	PolicySHA256 string // hex, of the whole policy: documents, providers and targets
 	StopVersion  int64  // version of the stop list that was judged with
 	Grant        Grant  // meaningful when allowed
+	// Claims are the ones that an allowed decision rests on: the anchors, and
+	// those that match of the deciding trust names. They go to the journal.
+	Claims map[string]any
 	TokenUse     TokenUse
 	// Mark asks for a use of an until-expiry token to be remembered all the
 	// same, because another trust of the provider is tighter.

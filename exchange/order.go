@@ -1,0 +1,121 @@
+package exchange
+
+import (
+	"log/slog"
+	"slices"
+	"time"
+
+	"cambio/issuer"
+	"cambio/trust"
+)
+
+// Target is one target of the configuration: who mints for it, and what the
+// JWT that we sign for it looks like.
+type Target struct {
+	Minter  Minter
+	RFC9068 bool     // the JWT that we sign has `typ: at+jwt` and client_id
+	Types   []string // the requested_token_type values that it serves; the first one is issued
+}
+
+// serves reports whether the target can issue this type; "" leaves it to us.
+func (t Target) serves(requested string) bool {
+	return requested == "" || slices.Contains(t.Types, requested)
+}
+
+// Alg is the algorithm of a JWT that we sign; which one is the target's to know.
+type Alg = issuer.Alg
+
+// The algorithms: ES256 for APIs of one's own, RS256 for clouds (Entra takes
+// nothing else).
+const (
+	ES256 = issuer.ES256
+	RS256 = issuer.RS256
+)
+
+// Order asks a Minter for one credential. Its decision is durable and already
+// names what is to be issued.
+type Order struct {
+	Decision string // the decision's id
+	ID       string // jti of the JWT that we sign, 128 random bits
+	Identity trust.Identity
+	Grant    trust.Grant
+	Issued   time.Time // whole seconds
+	Expires  time.Time // whole seconds; of a JWT of our own
+	Type     string    // issued_token_type
+
+	target Target
+	issuer *issuer.Issuer
+}
+
+// Credential is what comes out. Only its Value is secret.
+type Credential struct {
+	Value   Secret
+	Type    string    // issued_token_type
+	Handle  string    // its public handle, as the journal names it
+	Expires time.Time //
+}
+
+// plan says what would be issued, before it is: the record names it.
+func (b *Broker) plan(a *attempt, now time.Time) (Order, error) {
+	id, err := issuer.NewID(b.c.Rand)
+	if err != nil {
+		return Order{}, &Error{Code: ServerError, Reason: trust.ReasonPanic, Err: err}
+	}
+	issued := now.Truncate(time.Second)
+	// A JWT of ours must not outlive the token that earned it: whoever stole
+	// one could else trade it for a longer life.
+	end := a.proof.ExpiresAt
+	if !now.Before(end) {
+		end = end.Add(a.proof.ClockSkew) // accepted within the skew, and that is all it gets
+	}
+	expires := issued.Add(a.decision.Grant.TTL)
+	if expires.After(end) {
+		expires = end.Truncate(time.Second)
+	}
+	o := Order{
+		Decision: a.req.Decision, ID: id, Identity: a.proof.Identity, Grant: a.decision.Grant,
+		Issued: issued, Expires: expires, Type: a.req.CredentialType, target: a.target, issuer: b.c.Issuer,
+	}
+	if o.Type == "" {
+		o.Type = a.target.Types[0]
+	}
+	return o, nil
+}
+
+// lifetime is what the caller is told as expires_in.
+func (o Order) lifetime() time.Duration { return o.Expires.Sub(o.Issued) }
+
+// Assert signs the JWT that the record names, for this audience: `sub` is the
+// workload id, `jti` the order's ID, and it ends at Expires.
+func (o Order) Assert(audience string, alg Alg) (Secret, error) {
+	c := issuer.Claims{
+		Type: issuer.JWT, Subject: o.Identity.Workload, Audience: audience, ID: o.ID,
+		IssuedAt: o.Issued, Expires: o.Expires,
+		Scope: joinScopes(o.Grant.Scopes), Extra: o.Grant.Claims,
+	}
+	if o.target.RFC9068 {
+		c.Type, c.ClientID = issuer.AccessToken, o.Identity.Workload
+	}
+	token, err := o.issuer.Sign(alg, c)
+	return Secret(token), err
+}
+
+// Secret is a value that never shows itself in logs, errors or JSON.
+type Secret string
+
+const redacted = "[redacted]"
+
+// String returns a placeholder; Reveal returns the value.
+func (Secret) String() string { return redacted }
+
+// GoString returns a placeholder.
+func (Secret) GoString() string { return redacted }
+
+// LogValue returns a placeholder.
+func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalText returns a placeholder.
+func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// Reveal returns the value, to the one who may have it.
+func (s Secret) Reveal() string { return string(s) }

@@ -1,0 +1,288 @@
+package exchange
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"log/slog"
+	"time"
+
+	"cambio/audit"
+	"cambio/trust"
+)
+
+// commitTimeout bounds the wait for the disk. A disk that takes longer is out of
+// order; the web server's write time-out would cut the answer soon after.
+const commitTimeout = 10 * time.Second
+
+// replayMargin is remembered beyond exp + skew, so that rounding anywhere never
+// forgets a token that could still verify.
+const replayMargin = 60 * time.Second
+
+// open begins the record. The token enters it only as its hash.
+func (b *Broker) open(req Request) *attempt {
+	sum := sha256.Sum256([]byte(req.SubjectToken))
+	a := &attempt{req: req}
+	a.rec = audit.Record{
+		Decision:    req.Decision,
+		Target:      req.Ask.Target,
+		Resource:    req.Ask.Resource,
+		Scope:       joinScopes(req.Ask.Scopes),
+		TTL:         int64(req.Ask.TTL / time.Second),
+		TokenSHA256: hex.EncodeToString(sum[:]),
+	}
+	if req.Ask.Address.IsValid() {
+		a.rec.Address = req.Ask.Address.String()
+	}
+	return a
+}
+
+// identify proves the token, and holds the workload to its rate.
+func (b *Broker) identify(ctx context.Context, a *attempt) error {
+	proof, err := b.c.Verifier.Verify(ctx, a.req.SubjectToken)
+	a.proof = proof
+	a.rec.Provider = proof.Provider
+	a.rec.Workload = proof.Workload
+	a.rec.Subject = proof.Subject
+	if err != nil {
+		return err
+	}
+	if b.c.Limiter == nil {
+		return nil
+	}
+	if wait := b.c.Limiter.Take(proof.Workload, b.c.Now()); wait > 0 {
+		return &Error{Code: Limited, Reason: trust.ReasonRateLimited, RetryAfter: wait}
+	}
+	return nil
+}
+
+// judge decides from one snapshot of policy and stops, and plans what would be
+// issued.
+func (b *Broker) judge(a *attempt) error {
+	now := b.c.Now()
+	stops, err := b.c.Stops.Current(now)
+	if err != nil {
+		return Unanswered(trust.ReasonStopsStale, err)
+	}
+	a.decision = b.c.Policy().Decide(a.proof.Identity, a.req.Ask, stops, now)
+	d := a.decision
+	a.rec.Trust, a.rec.TrustSHA256, a.rec.PolicySHA256 = d.Trust, d.TrustSHA256, d.PolicySHA256
+	if !d.Allow {
+		return &Error{Code: blamed(d.Blame), Reason: d.Reason, Err: detail(d)}
+	}
+	target, ok := b.c.Targets[d.Grant.Target]
+	if !ok {
+		return &Error{Code: InvalidTarget, Reason: trust.ReasonTargetNotGranted}
+	}
+	// RFC 8693 section 2.2.1: a caller who asked for one type must never be
+	// handed another under its name.
+	if !target.serves(a.req.CredentialType) {
+		return &Error{Code: InvalidRequest, Reason: trust.ReasonTokenType}
+	}
+	a.target = target
+	if a.order, err = b.plan(a, now); err != nil {
+		return err
+	}
+	a.rec.Resource = d.Grant.Resource
+	a.rec.Scope = joinScopes(d.Grant.Scopes)
+	a.rec.TTL = int64(d.Grant.TTL / time.Second)
+	a.rec.Handle = a.order.ID
+	a.rec.Expires = a.order.Expires
+	return nil
+}
+
+func blamed(b trust.Blame) Code {
+	switch b {
+	case trust.BlameTarget:
+		return InvalidTarget
+	case trust.BlameScope:
+		return InvalidScope
+	case trust.BlameIdentity:
+		return InvalidRequest
+	}
+	return InvalidRequest
+}
+
+func detail(d trust.Decision) error {
+	if d.Detail == "" {
+		return nil
+	}
+	return errors.New(d.Detail)
+}
+
+// rehearse ends a dry run: judged and recorded, nothing reserved or issued.
+func (b *Broker) rehearse(ctx context.Context, a *attempt) (*Result, error) {
+	a.rec.Event = audit.ExchangeDryRun
+	// No credential will exist under this handle.
+	a.rec.Handle, a.rec.Expires = "", time.Time{}
+	if err := b.c.Journal.Append(a.rec); err != nil {
+		return nil, b.unrecorded(ctx, a, err)
+	}
+	return &Result{
+		Decision: a.req.Decision, DryRun: true,
+		Scopes: a.order.Grant.Scopes, ExpiresIn: a.order.lifetime(),
+	}, nil
+}
+
+// reserve takes the token's one use. It comes after judge, so that a refusal
+// burns nothing, and before commit, so that of two racing requests one is
+// refused before anything is on the record as allowed.
+func (b *Broker) reserve(ctx context.Context, a *attempt) error {
+	if a.decision.TokenUse == trust.UntilExpiry && !a.decision.Mark {
+		return nil
+	}
+	ttl := a.proof.ExpiresAt.Sub(b.c.Now()) + a.proof.ClockSkew + replayMargin
+	r := Reservation{
+		Key:      a.proof.ReplayKey,
+		Decision: a.req.Decision,
+		Member:   a.order.Grant.Target + " " + a.order.Grant.Resource,
+		Use:      a.decision.TokenUse,
+		TTL:      ttl,
+	}
+	first, err := b.c.Replay.Reserve(ctx, r)
+	if err != nil {
+		// The outcome is unknown: the token may be burnt, and stays so.
+		return Unanswered(trust.ReasonReplayStore, err)
+	}
+	if !first {
+		e := Refuse(trust.ReasonReplayed, nil)
+		e.Tell = "This token was already used; fetch a fresh one for each exchange."
+		return e
+	}
+	a.reserved = &r
+	a.rec.Replay = &audit.Replay{Use: audit.Use{
+		Key: r.Key, Decision: r.Decision, Members: []string{r.Member},
+		Closed: r.Use == trust.Once, Until: b.c.Now().Add(ttl),
+	}}
+	return nil
+}
+
+// commit makes the decision durable, and judges again if the stop list changed
+// while it did: a stop that was in force before the credential exists holds.
+func (b *Broker) commit(ctx context.Context, a *attempt) error {
+	a.rec.Event = audit.ExchangeAllowed
+	a.rec.Claims = a.decision.Claims
+	if err := b.shadows(a); err != nil {
+		return Unanswered(trust.ReasonAuditSink, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	if err := b.c.Journal.Commit(ctx, a.rec); err != nil {
+		return Unanswered(trust.ReasonAuditSink, err)
+	}
+	a.committed = true
+	stops, err := b.c.Stops.Current(b.c.Now())
+	if err != nil {
+		return Unanswered(trust.ReasonStopsStale, err)
+	}
+	if stops.Version() == a.decision.StopVersion {
+		return nil
+	}
+	again := b.c.Policy().Decide(a.proof.Identity, a.req.Ask, stops, b.c.Now())
+	if !again.Allow {
+		return &Error{Code: blamed(again.Blame), Reason: again.Reason, Err: detail(again)}
+	}
+	return nil
+}
+
+// shadows records the trusts in mode shadow that would have allowed this.
+func (b *Broker) shadows(a *attempt) error {
+	for _, name := range a.decision.Shadow {
+		err := b.c.Journal.Append(audit.Record{
+			Event: audit.ExchangeDryRun, Decision: a.req.Decision,
+			Provider: a.rec.Provider, Workload: a.rec.Workload, Subject: a.rec.Subject,
+			Trust: name, PolicySHA256: a.rec.PolicySHA256, Target: a.rec.Target, TokenSHA256: a.rec.TokenSHA256,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mint makes the credential. Nothing but a durable decision leads here.
+func (b *Broker) mint(ctx context.Context, a *attempt) (Credential, error) {
+	cred, err := a.target.Minter.Mint(ctx, a.order)
+	if err != nil {
+		var e *Error
+		if errors.As(err, &e) {
+			return Credential{}, e
+		}
+		return Credential{}, &Error{Code: Unavailable, Reason: trust.ReasonMintFailed, Err: err, RetryAfter: retryAfter, Issued: true}
+	}
+	return cred, nil
+}
+
+// deliver records the outcome and lets the credential go. A JWT of our own was
+// named by the decision already, so its outcome is not waited for.
+func (b *Broker) deliver(ctx context.Context, a *attempt, cred Credential) (*Result, error) {
+	err := b.c.Journal.Append(audit.Record{
+		Event: audit.ExchangeMinted, Decision: a.req.Decision, Provider: a.rec.Provider, Workload: a.rec.Workload,
+		Trust: a.rec.Trust, Target: a.rec.Target, Handle: cred.Handle, Expires: cred.Expires,
+	})
+	if err != nil {
+		b.c.Log.WarnContext(ctx, "outcome not recorded; the decision is", slog.String("decision_id", a.req.Decision), slog.Any("error", err))
+	}
+	return &Result{
+		Decision: a.req.Decision, Credential: cred,
+		Scopes: a.order.Grant.Scopes, ExpiresIn: a.order.lifetime(),
+	}, nil
+}
+
+// refuse is the only other exit: it gives the reservation back where that is
+// safe, records, and returns the error that the caller's answer is made of.
+func (b *Broker) refuse(ctx context.Context, a *attempt, cause error) error {
+	var e *Error
+	if !errors.As(cause, &e) {
+		e = &Error{Code: ServerError, Reason: trust.ReasonPanic, Err: cause}
+	}
+	outcome := b.giveBack(ctx, a, e)
+	if e.Code == Limited {
+		return e // counted, not journaled: a flood must not reach the disk
+	}
+	if e.Code == Unavailable || e.Code == ServerError {
+		b.c.Log.WarnContext(ctx, "exchange failed", slog.String("decision_id", a.req.Decision),
+			slog.String("reason", string(e.Reason)), slog.Any("error", e.Err))
+	}
+	a.rec.Event, a.rec.Reason, a.rec.Replay = audit.ExchangeDenied, string(e.Reason), nil
+	if a.req.DryRun {
+		a.rec.Event = audit.ExchangeDryRun
+	}
+	if a.committed {
+		a.rec.Event = audit.ExchangeFailed
+		if outcome != "" {
+			a.rec.Replay = &audit.Replay{Use: audit.Use{Key: a.proof.ReplayKey, Decision: a.req.Decision}, Outcome: outcome}
+		}
+	} else {
+		a.rec.Handle, a.rec.Expires = "", time.Time{}
+	}
+	if err := b.c.Journal.Append(a.rec); err != nil {
+		return b.unrecorded(ctx, a, err)
+	}
+	return e
+}
+
+// giveBack releases the token unless something may have been issued for it: on
+// a time-out of the target or of our own journal nobody knows, and a token that
+// is freed then could be used twice.
+func (b *Broker) giveBack(ctx context.Context, a *attempt, e *Error) (outcome string) {
+	if a.reserved == nil {
+		return ""
+	}
+	if e.Issued || errors.Is(e.Err, context.DeadlineExceeded) {
+		return "burnt"
+	}
+	if err := b.c.Replay.Release(ctx, *a.reserved); err != nil {
+		b.c.Log.WarnContext(ctx, "reservation not released", slog.String("decision_id", a.req.Decision), slog.Any("error", err))
+		return "burnt"
+	}
+	return "released"
+}
+
+// unrecorded is the answer when even a refusal cannot be recorded: a journal
+// that is out of order refuses everything.
+func (b *Broker) unrecorded(ctx context.Context, a *attempt, err error) error {
+	b.c.Log.ErrorContext(ctx, "journal out of order", slog.String("decision_id", a.req.Decision), slog.Any("error", err))
+	return Unanswered(trust.ReasonAuditSink, err)
+}
