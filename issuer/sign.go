@@ -104,13 +104,12 @@ func (i *Issuer) Sign(alg Alg, c Claims) (string, error) {
 	if c.Type == AccessToken {
 		header = s.at
 	}
-	var scratch [1024]byte // most payloads fit, and then stay on the stack
-	payload, err := appendClaims(scratch[:0], i.quoted, &c)
+	payload, err := appendClaims(make([]byte, 0, usualPayload), i.quoted, &c)
 	if err != nil {
 		return "", err
 	}
 	enc := base64.RawURLEncoding
-	token := make([]byte, 0, len(header)+enc.EncodedLen(len(payload))+1+enc.EncodedLen(maxSignature))
+	token := make([]byte, 0, len(header)+enc.EncodedLen(len(payload))+1+enc.EncodedLen(usualSignature))
 	token = append(token, header...)
 	token = enc.AppendEncode(token, payload)
 	digest := sha256.Sum256(token)
@@ -129,8 +128,11 @@ func (i *Issuer) Sign(alg Alg, c Claims) (string, error) {
 	return string(enc.AppendEncode(token, sig)), nil
 }
 
-// maxSignature is room for a signature of RSA-2048, the usual one.
-const maxSignature = 256
+// usualPayload is room for the claims of most tokens.
+const usualPayload = 1 << 10
+
+// usualSignature is room for a signature of RSA-2048, the usual one.
+const usualSignature = 256
 
 // SignCheckpoint signs a journal's checkpoint with the active ES256 key: ECDSA
 // over SHA-256, ASN.1 DER. The caller's text begins with a prefix of its own; a
