@@ -235,7 +235,7 @@ func TestLoadRefuses(t *testing.T) {
 		{name: "a listed weak key", change: put(listed, pkcs8(t, rsa1024), 0o600), want: issuer.ErrWeakKey, says: listed},
 		{name: "P-384", change: put("a.pem", pkcs8(t, p384), 0o600), want: issuer.ErrWeakKey, says: "a.pem"},
 		{name: "Ed25519", change: put("a.pem", pkcs8(t, ed), 0o600), want: issuer.ErrWeakKey, says: "a.pem"},
-		{name: "RSA 512", change: put("a.pem", rsa512(t), 0o600), want: keystore.ErrKeyFile, says: "a.pem"},
+		{name: "RSA 512", change: put("a.pem", rsa512(t), 0o600), want: issuer.ErrWeakKey, says: "a.pem"},
 		{name: "RSA 16384", change: put("a.pem", weakDER(t, new(big.Int).Exp(n, big.NewInt(8), nil), big.NewInt(65537)), 0o600), want: keystore.ErrKeyFile, says: "a.pem"},
 		{name: "RSA e=1", change: put("a.pem", trueDER(t, k.Signer.(*rsa.PrivateKey), 1, 1), 0o600), want: keystore.ErrKeyFile, says: "a.pem"},
 		{name: "RSA e even", change: put("a.pem", weakDER(t, n, big.NewInt(4)), 0o600), want: keystore.ErrKeyFile, says: "a.pem"},
