@@ -132,7 +132,7 @@ func plainName(s string) bool {
 
 // Get is the value under a name of a map, or nil. A nil node has none.
 func (n *Node) Get(name string) *Node {
-	if n == nil {
+	if n == nil || n.Kind == Invalid {
 		return nil
 	}
 	for i, k := range n.names {
@@ -157,9 +157,9 @@ func (n *Node) Find(names ...string) *Node {
 }
 
 // Keys are the nodes of a map's names in the document's order; Items[i] is the
-// value of Keys[i].
+// value of Keys[i]. An [Invalid] node has none.
 func (n *Node) Keys() []*Node {
-	if n == nil {
+	if n == nil || n.Kind == Invalid {
 		return nil
 	}
 	return n.names
@@ -167,7 +167,7 @@ func (n *Node) Keys() []*Node {
 
 // Items are the values of a list or map in the document's order.
 func (n *Node) Items() []*Node {
-	if n == nil {
+	if n == nil || n.Kind == Invalid {
 		return nil
 	}
 	return n.children
@@ -251,6 +251,10 @@ func (n *Node) Value() (any, bool) {
 func (n *Node) Replace(text, origin string) {
 	n.Kind, n.Text, n.origin = String, text, origin
 }
+
+// Replaced reports whether the text came from outside the document, so that
+// nothing about it may be shown.
+func (n *Node) Replaced() bool { return n != nil && n.origin != "" }
 
 // Refuse marks the node as one that already has its error.
 func (n *Node) Refuse() { n.Kind = Invalid }
