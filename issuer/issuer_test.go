@@ -45,22 +45,22 @@ func ring() issuer.Ring {
 	return issuer.Ring{Keys: append([]issuer.Key(nil), first().Keys...)}
 }
 
-func key(t testing.TB, r issuer.Ring, alg issuer.Alg, s issuer.State) issuer.Key {
-	t.Helper()
+func key(tb testing.TB, r issuer.Ring, alg issuer.Alg, s issuer.State) issuer.Key {
+	tb.Helper()
 	for _, k := range r.Keys {
 		if k.Alg == alg && k.State == s {
 			return k
 		}
 	}
-	t.Fatalf("no %s %s key", s, alg)
+	tb.Fatalf("no %s %s key", s, alg)
 	return issuer.Key{}
 }
 
-func open(t testing.TB, r issuer.Ring) *issuer.Issuer {
-	t.Helper()
+func open(tb testing.TB, r issuer.Ring) *issuer.Issuer {
+	tb.Helper()
 	i, err := issuer.New(issuer.Config{URL: url, Now: func() time.Time { return start }, Rand: rand.Reader}, r)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return i
 }
@@ -78,21 +78,21 @@ func claims(now time.Time) issuer.Claims {
 }
 
 // segments decodes a token's header and payload.
-func segments(t testing.TB, token string) (header, payload map[string]any) {
-	t.Helper()
+func segments(tb testing.TB, token string) (header, payload map[string]any) {
+	tb.Helper()
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
-		t.Fatalf("%d segments", len(parts))
+		tb.Fatalf("%d segments", len(parts))
 	}
 	for i, out := range []*map[string]any{&header, &payload} {
 		raw, err := base64.RawURLEncoding.Strict().DecodeString(parts[i])
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		d := json.NewDecoder(bytes.NewReader(raw))
 		d.UseNumber()
 		if err := d.Decode(out); err != nil {
-			t.Fatalf("%s: %v", raw, err)
+			tb.Fatalf("%s: %v", raw, err)
 		}
 	}
 	return header, payload

@@ -147,7 +147,7 @@ func TestRevoke(t *testing.T) {
 				if active.KID != wantActive || next.KID == wantNext || !next.Published.Equal(at) {
 					t.Errorf("active %+v, next %+v", active, next)
 				}
-			default:
+			case issuer.Retired:
 				if active.KID != wantActive || next.KID != wantNext {
 					t.Errorf("active %+v, next %+v", active, next)
 				}

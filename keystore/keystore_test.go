@@ -199,6 +199,7 @@ func TestLoadRefuses(t *testing.T) {
 	n := k.Signer.(*rsa.PrivateKey).N
 	replace := func(old, with string) func(*testing.T, string) {
 		return func(t *testing.T, dir string) {
+			t.Helper()
 			path := filepath.Join(dir, "keys.json")
 			raw, err := os.ReadFile(path)
 			if err != nil {
@@ -211,7 +212,7 @@ func TestLoadRefuses(t *testing.T) {
 		}
 	}
 	put := func(name string, raw []byte, mode fs.FileMode) func(*testing.T, string) {
-		return func(t *testing.T, dir string) { write(t, filepath.Join(dir, name), raw, mode) }
+		return func(t *testing.T, dir string) { t.Helper(); write(t, filepath.Join(dir, name), raw, mode) }
 	}
 	tests := []struct {
 		name   string
@@ -221,6 +222,7 @@ func TestLoadRefuses(t *testing.T) {
 	}{
 		{name: "fine", change: func(*testing.T, string) {}},
 		{name: "owner may only read", change: func(t *testing.T, dir string) {
+			t.Helper()
 			if err := os.Chmod(filepath.Join(dir, listed), 0o400); err != nil {
 				t.Fatal(err)
 			}
@@ -244,33 +246,39 @@ func TestLoadRefuses(t *testing.T) {
 		{name: "two blocks", change: put("a.pem", append(pkcs8(t, strong), pkcs8(t, rsa1024)...), 0o600), want: keystore.ErrKeyFile, says: "a.pem"},
 		{name: "a huge file", change: put("a.pem", make([]byte, 17<<10), 0o600), want: keystore.ErrKeyFile, says: "a.pem"},
 		{name: "a folder as a key", change: func(t *testing.T, dir string) {
+			t.Helper()
 			if err := os.Mkdir(filepath.Join(dir, "a.pem"), 0o700); err != nil {
 				t.Fatal(err)
 			}
 		}, want: keystore.ErrKeyFile, says: "a.pem"},
 		{name: "a key for the group", change: func(t *testing.T, dir string) {
+			t.Helper()
 			if err := os.Chmod(filepath.Join(dir, listed), 0o640); err != nil {
 				t.Fatal(err)
 			}
 		}, want: keystore.ErrMode, says: "chmod 600"},
 		{name: "a key for all", change: put("a.pem", pkcs8(t, strong), 0o604), want: keystore.ErrMode, says: "chmod 600"},
 		{name: "a list that others write", change: func(t *testing.T, dir string) {
+			t.Helper()
 			if err := os.Chmod(filepath.Join(dir, "keys.json"), 0o620); err != nil {
 				t.Fatal(err)
 			}
 		}, want: keystore.ErrMode, says: "chmod 600"},
 		{name: "a folder that others write", change: func(t *testing.T, dir string) {
+			t.Helper()
 			if err := os.Chmod(dir, 0o770); err != nil {
 				t.Fatal(err)
 			}
 		}, want: keystore.ErrMode, says: "chmod 700"},
 		{name: "a listed file is missing", change: func(t *testing.T, dir string) {
+			t.Helper()
 			if err := os.Remove(filepath.Join(dir, listed)); err != nil {
 				t.Fatal(err)
 			}
 		}, want: keystore.ErrKeyFile, says: listed},
 		{name: "a listed file holds another key", change: put(listed, pkcs8(t, strong), 0o600), want: keystore.ErrKeyFile, says: listed},
 		{name: "the list is lost", change: func(t *testing.T, dir string) {
+			t.Helper()
 			if err := os.Remove(filepath.Join(dir, "keys.json")); err != nil {
 				t.Fatal(err)
 			}

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"crypto/subtle"
 	"encoding/json"
-	"io"
-	"log"
 	"maps"
 	"net/http"
 	"time"
@@ -147,6 +145,3 @@ func encode(v any) []byte {
 	}
 	return b
 }
-
-// quiet drops what the server logs about handshakes that a test breaks.
-func quiet() *log.Logger { return log.New(io.Discard, "", 0) }

@@ -40,17 +40,17 @@ var keys = sync.OnceValue(func() []standin.Key {
 	return k
 })
 
-func open(t testing.TB, change func(*standin.Config)) *standin.IdentityProvider {
-	t.Helper()
+func open(tb testing.TB, change func(*standin.Config)) *standin.IdentityProvider {
+	tb.Helper()
 	c := standin.Config{Now: func() time.Time { return start }, Rand: rand.Reader, Keys: keys()}
 	if change != nil {
 		change(&c)
 	}
 	p, err := standin.New(c)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = p.Close() })
+	tb.Cleanup(func() { _ = p.Close() })
 	return p
 }
 
@@ -61,11 +61,11 @@ type answer struct {
 }
 
 // get asks the stand-in, and follows no redirect.
-func get(t testing.TB, p *standin.IdentityProvider, path, authorization string) answer {
-	t.Helper()
-	a, err := try(t.Context(), p, path, authorization)
+func get(tb testing.TB, p *standin.IdentityProvider, path, authorization string) answer {
+	tb.Helper()
+	a, err := try(tb.Context(), p, path, authorization)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return a
 }
@@ -93,15 +93,15 @@ func try(ctx context.Context, p *standin.IdentityProvider, path, authorization s
 	return answer{res.StatusCode, res.Header, string(body)}, err
 }
 
-func payload(t testing.TB, token string) map[string]any {
-	t.Helper()
+func payload(tb testing.TB, token string) map[string]any {
+	tb.Helper()
 	raw, err := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[1])
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	var out map[string]any
 	if err := json.Unmarshal(raw, &out); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return out
 }

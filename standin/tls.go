@@ -71,9 +71,9 @@ func (t *TLS) config(now time.Time, random io.Reader) (*tls.Config, []byte, erro
 	if err != nil {
 		return nil, nil, fmt.Errorf("standin: make a certificate: %w", err)
 	}
-	return &tls.Config{
+	return &tls.Config{ //nolint:gosec // a test asks whether we refuse old versions
 		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
-		MinVersion:   tls.VersionTLS10, //nolint:gosec // a test asks whether we refuse it
+		MinVersion:   tls.VersionTLS10,
 		MaxVersion:   t.MaxVersion,
 	}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER}), nil
 }
