@@ -101,7 +101,8 @@ func (w *astWalk) call(e celast.Expr, depth int) {
 	case operators.In:
 		// `"a.b" in claims` tests presence, so the name must be known too.
 		if len(call.Args()) == 2 {
-			if path, ok := w.path(call.Args()[1]); ok {
+			// In a list or map claim `in` is about its items, as usual.
+			if path, ok := w.path(call.Args()[1]); ok && !w.declared(path) {
 				if name, isText := literalText(call.Args()[0]); isText {
 					w.present(e, append(path, name))
 					return
@@ -253,6 +254,15 @@ func (w *astWalk) optional(e celast.Expr) bool {
 			return false
 		}
 	}
+}
+
+// declared reports that the path is that of a claim.
+func (w *astWalk) declared(path []string) bool {
+	if len(path) == 0 {
+		return false
+	}
+	v, _ := w.schema.lookupPath(path)
+	return v != nil || w.belowDeclared(path)
 }
 
 // belowDeclared reports that a proper prefix of the path is a declared claim.
