@@ -1,0 +1,207 @@
+package stops
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	"cambio/trust"
+)
+
+const (
+	fileName = "stops.json"
+	lockName = "stops.lock"
+)
+
+// Store is the file in a state folder. It is what the command line works with:
+// it needs no running gateway.
+type Store struct {
+	Dir  string           // the state folder
+	Now  func() time.Time //
+	Rand io.Reader        // for the ids of stops
+}
+
+// Add puts a stop on the list and returns it with its id and time of adding.
+// Only Kind, What, Reason and Until of s count. ErrInvalid says what is wrong
+// with it; ErrUnavailable that the list is missing or cannot be read: a start of
+// the gateway, or [Store.Restore], makes one. An empty state folder gets one.
+func (s Store) Add(stop trust.Stop) (trust.Stop, error) {
+	now := whole(s.Now())
+	stop.ID, stop.Added, stop.Until = "", now, whole(stop.Until)
+	if err := check(stop); err != nil {
+		return trust.Stop{}, err
+	}
+	if !stop.Until.IsZero() && !stop.Until.After(now) {
+		return trust.Stop{}, fmt.Errorf("%w: until %s has passed", ErrInvalid, stop.Until.Format(time.RFC3339))
+	}
+	err := s.change(func(stops []trust.Stop) ([]trust.Stop, error) {
+		for stop.ID == "" || slices.ContainsFunc(stops, func(o trust.Stop) bool { return o.ID == stop.ID }) {
+			id, err := newID(s.Rand)
+			if err != nil {
+				return nil, err
+			}
+			stop.ID = id
+		}
+		// Those whose end has passed say nothing any more.
+		stops = slices.DeleteFunc(stops, func(o trust.Stop) bool { return !o.Until.IsZero() && !now.Before(o.Until) })
+		return append(stops, stop), nil
+	})
+	if err != nil {
+		return trust.Stop{}, err
+	}
+	return stop, nil
+}
+
+// Lift takes a stop off the list and returns it. ErrNotFound: there is none with
+// this id.
+func (s Store) Lift(id string) (trust.Stop, error) {
+	var lifted trust.Stop
+	err := s.change(func(stops []trust.Stop) ([]trust.Stop, error) {
+		i := slices.IndexFunc(stops, func(o trust.Stop) bool { return o.ID == id })
+		if i < 0 {
+			return nil, fmt.Errorf("%w: %.40q", ErrNotFound, id)
+		}
+		lifted = stops[i]
+		return slices.Delete(stops, i, i+1), nil
+	})
+	return lifted, err
+}
+
+// List returns the list. ErrUnavailable: there is none that can be read.
+func (s Store) List() (trust.StopSet, error) { return s.read() }
+
+// Restore writes these stops as the list, whatever the file holds, with a
+// version above seen and above the file's: the operator's word that this is the
+// list. seen is the highest version that the journal holds.
+func (s Store) Restore(stops []trust.Stop, seen int64) (trust.StopSet, error) {
+	unlock, err := s.lock()
+	if err != nil {
+		return trust.StopSet{}, err
+	}
+	defer unlock()
+	if old, err := s.read(); err == nil {
+		seen = max(seen, old.Version())
+	}
+	set := trust.NewStopSet(max(seen, 0)+1, stops)
+	return set, s.write(set)
+}
+
+// change replaces the list under the lock, so that two commands at once do not
+// lose one another's stop.
+func (s Store) change(apply func([]trust.Stop) ([]trust.Stop, error)) error {
+	unlock, err := s.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	set, err := s.read()
+	if missing(err) && s.untouched() {
+		set, err = trust.StopSet{}, nil
+	}
+	if err != nil {
+		return err
+	}
+	stops, err := apply(set.All())
+	if err != nil {
+		return err
+	}
+	return s.write(trust.NewStopSet(set.Version()+1, stops))
+}
+
+// untouched reports whether nothing but the lock is in the state folder. In any
+// other a missing list was taken away, and to begin a new one would hide that.
+func (s Store) untouched() bool {
+	entries, err := os.ReadDir(s.Dir)
+	return err == nil && len(entries) == 1 && entries[0].Name() == lockName
+}
+
+func (s Store) lock() (unlock func(), err error) {
+	if err := os.MkdirAll(s.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("stops: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(s.Dir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("stops: %w", err)
+	}
+	if err := flock(f); err != nil {
+		return nil, errors.Join(fmt.Errorf("stops: lock: %w", err), f.Close())
+	}
+	return func() { _ = f.Close() }, nil // which unlocks
+}
+
+// flock waits for the lock; a signal that comes meanwhile is no reason to stop.
+func flock(f *os.File) error {
+	for {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX) //nolint:gosec // a file descriptor is an int
+		if !errors.Is(err, syscall.EINTR) {
+			return err
+		}
+	}
+}
+
+func (s Store) read() (trust.StopSet, error) {
+	f, err := os.Open(filepath.Join(s.Dir, fileName))
+	if err != nil {
+		return trust.StopSet{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	defer f.Close() //nolint:errcheck // only read
+	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return trust.StopSet{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	set, err := Parse(b)
+	if err != nil {
+		return trust.StopSet{}, fmt.Errorf("%w: %s: %w", ErrUnavailable, fileName, err)
+	}
+	return set, nil
+}
+
+// write replaces the file as a whole: a reader, or a crash, finds the old list
+// or the new one, never a part.
+func (s Store) write(set trust.StopSet) (err error) {
+	b, err := Encode(set)
+	if err != nil {
+		return err
+	}
+	if _, err := Parse(b); err != nil {
+		return err // what cannot be read again must not be written
+	}
+	f, err := os.CreateTemp(s.Dir, fileName+".*") // 0600
+	if err != nil {
+		return fmt.Errorf("stops: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(f.Name())
+		}
+	}()
+	_, err = f.Write(b)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("stops: %w", err)
+	}
+	if err := os.Rename(f.Name(), filepath.Join(s.Dir, fileName)); err != nil {
+		return fmt.Errorf("stops: %w", err)
+	}
+	return syncDir(s.Dir)
+}
+
+// syncDir makes a rename durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("stops: %w", err)
+	}
+	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+		return fmt.Errorf("stops: %w", err)
+	}
+	return nil
+}
+
+// missing reports whether there is no file at all.
+func missing(err error) bool { return errors.Is(err, fs.ErrNotExist) }
