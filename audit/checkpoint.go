@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"maps"
 	"strconv"
 	"strings"
 	"time"
@@ -56,10 +57,21 @@ var (
 )
 
 // keyring holds the public keys that a journal has shown so far, by kid.
-type keyring map[string]crypto.PublicKey
+type keyring map[string]heldKey
+
+type heldKey struct {
+	key crypto.PublicKey
+	seq int64 // of the record that showed it first
+}
+
+// drop forgets the keys that only abandoned lines showed.
+func (k keyring) drop(seq int64) {
+	maps.DeleteFunc(k, func(_ string, held heldKey) bool { return held.seq >= seq })
+}
 
 // add takes the key of a keys.* record. A key that cannot be used verifies
-// nothing, which the first checkpoint that names it will tell.
+// nothing, which the first checkpoint that names it will tell. The first key of
+// a kid stays: a later one of that name must not take its place.
 func (k keyring) add(r Record) {
 	b, err := json.Marshal(r.Claims)
 	if err != nil {
@@ -69,7 +81,9 @@ func (k keyring) add(r Record) {
 	if err := jwk.UnmarshalJSON(b); err != nil || !jwk.IsPublic() || jwk.KeyID == "" {
 		return
 	}
-	k[jwk.KeyID] = jwk.Key
+	if _, ok := k[jwk.KeyID]; !ok {
+		k[jwk.KeyID] = heldKey{jwk.Key, r.Seq}
+	}
 }
 
 // verify checks a checkpoint's signature: RSASSA-PKCS1-v1_5 (RS256) or ECDSA in
@@ -83,7 +97,7 @@ func (k keyring) verify(r Record) error {
 	if err != nil {
 		return errHandle
 	}
-	key, ok := k[r.Handle[:dot]]
+	held, ok := k[r.Handle[:dot]]
 	if !ok {
 		return errKeyUnknown
 	}
@@ -92,7 +106,7 @@ func (k keyring) verify(r Record) error {
 		return err
 	}
 	sum := sha256.Sum256(text)
-	switch key := key.(type) {
+	switch key := held.key.(type) {
 	case *ecdsa.PublicKey:
 		if ecdsa.VerifyASN1(key, sum[:], sig) {
 			return nil

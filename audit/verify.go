@@ -267,6 +267,7 @@ func (v *verifier) attach(name string, line int, r Record, first, partial bool) 
 			}
 		}
 		v.covered = min(v.covered, r.Seq-1)
+		v.keys.drop(r.Seq)
 	}
 }
 

@@ -1,0 +1,7 @@
+package audit
+
+// What tests of the line's form use.
+var (
+	ParseLine  = parseLine
+	AppendLine = appendLine
+)
