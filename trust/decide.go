@@ -58,6 +58,7 @@ type judging struct {
 	nearest    *rule
 	missed     outcome // of nearest
 	shadowed   []shadowFit
+	shadowHeld *rule // one in mode shadow that holds, whatever it grants
 }
 
 type shadowFit struct {
@@ -123,6 +124,13 @@ func (j *judging) consider(t *rule) {
 	switch {
 	case t.shadow:
 		// A trust on trial has no say: it is neither counted nor blamed.
+		switch {
+		case o.holds:
+			j.shadowHeld = t
+		case j.nearest == nil:
+			j.nearest, j.missed = t, o
+			j.missed.at = 0 // any trust in force is a better one to name
+		}
 		if o.holds && o.close == fits && o.count == 1 {
 			j.shadowed = append(j.shadowed, shadowFit{t, o.grant})
 		}
@@ -221,13 +229,16 @@ func (j *judging) conditions(t *rule, o *outcome, tr *trace) {
 		}
 	}
 	count, failed := 0, Reason("")
+	var best *trace // of the grant that holds, or comes closest to it
 	for i := range t.grants {
 		if j.closeness(&t.grants[i]) != o.close {
 			continue
 		}
 		ok, reason := true, Reason("")
 		if t.perGrant {
-			ok, reason = j.grantConditions(t, i, o.close, tr)
+			each := tr.fork()
+			ok, reason = j.grantConditions(t, i, o.close, each)
+			best = each.better(best)
 		}
 		switch {
 		case !ok:
@@ -240,6 +251,7 @@ func (j *judging) conditions(t *rule, o *outcome, tr *trace) {
 			count++
 		}
 	}
+	tr.adopt(best)
 	if count == 0 {
 		o.fail(atWhen, failed, "when")
 		return
@@ -372,6 +384,8 @@ func (j *judging) settle(p *Policy, d *Decision) {
 		d.Trust, d.Reason = j.shadowed[0].rule.name, ReasonShadowOnly
 	case j.nearest != nil:
 		d.Trust, d.Reason, d.Detail = j.nearest.name, j.missed.reason, j.missed.detail
+	case j.shadowHeld != nil:
+		d.Trust, d.Reason = j.shadowHeld.name, ReasonShadowOnly
 	case j.req.Trust != "":
 		if t := p.byName[j.req.Trust]; t != nil && t.provider == j.provider {
 			d.Trust, d.Reason = t.name, ReasonConditionFalse

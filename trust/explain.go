@@ -52,6 +52,8 @@ func (p *Policy) Explain(id Identity, req Request, stops StopSet, now time.Time)
 		t = j.chosen
 	case j.held != nil:
 		t = j.held
+	case d.Reason == ReasonShadowOnly:
+		t = p.byName[d.Trust]
 	default:
 		t = j.nearestMiss(p)
 	}
@@ -91,7 +93,11 @@ func (j *judging) nearestMiss(p *Policy) *rule {
 		tr := &trace{}
 		o := j.judge(t, tr)
 		tr.grants(t, j, o)
-		if failed := tr.failed(); best == nil || failed < fewest {
+		failed := tr.failed()
+		if t.shadow {
+			failed += maxLines + maxConditions // it would not have allowed anything, so any other is nearer
+		}
+		if best == nil || failed < fewest {
 			best, fewest = t, failed
 		}
 	}

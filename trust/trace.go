@@ -94,13 +94,30 @@ func (tr *trace) when(i int, c *condition, ok bool, reason Reason) {
 	default:
 		actual = "not evaluated: a claim is missing, or an operation failed"
 	}
-	field := "when[" + strconv.Itoa(i) + "]"
-	for _, l := range tr.lines {
-		if l.Field == field && l.OK == ok && l.Expected == c.source {
-			return // the same for another grant of the trust
-		}
+	tr.add("when["+strconv.Itoa(i)+"]", ok, c.source, actual, reason)
+}
+
+// fork is a trace for one of several grants, nil where nothing is written.
+func (tr *trace) fork() *trace {
+	if tr == nil {
+		return nil
 	}
-	tr.add(field, ok, c.source, actual, reason)
+	return &trace{}
+}
+
+// better is the one of two with fewer lines that fail, best where they are
+// alike.
+func (tr *trace) better(best *trace) *trace {
+	if tr == nil || best != nil && best.failed() <= tr.failed() {
+		return best
+	}
+	return tr
+}
+
+func (tr *trace) adopt(other *trace) {
+	if tr != nil && other != nil {
+		tr.lines = append(tr.lines, other.lines...)
+	}
 }
 
 func (tr *trace) expiry(t *rule, now time.Time, expired bool) {

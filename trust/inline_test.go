@@ -1,0 +1,56 @@
+package trust_test
+
+import (
+	"testing"
+
+	"cambio/trust"
+)
+
+func TestInlineTests(t *testing.T) {
+	t.Parallel()
+	doc := edit(t, "  ref: refs/heads/main", "  ref: {glob: \"refs/tags/v*\"}",
+		"grants:", "when: ['request.time >= identity.issued_at && claims.actor == \"mona\"']\naccess: {networks: [10.0.0.0/8], hours: \"Sun 07:00-08:00 UTC\"}\ngrants:") + `tests:
+  - {name: as matched, ask: {to: t1}, expect: allow}
+  - {name: narrowed, ask: {to: t1, scope: "read list", ttl: 5m, trust: tr1}, expect: allow}
+  - {name: a branch, claims: {ref: refs/heads/main}, ask: {to: t1}, expect: deny}
+  - {name: by another, claims: {actor: eve}, ask: {to: t1}, expect: deny}
+  - {name: by nobody, claims: {actor: null}, ask: {to: t1}, expect: deny}
+  - {name: elsewhere, ask: {to: t2}, expect: deny}
+  - {name: too much, ask: {to: t1, scope: write}, expect: deny}
+  - {name: wrong, ask: {to: t1}, expect: deny}
+`
+	want := map[string]bool{"wrong": false}
+	results := compile(t, doc, other).Test(now())
+	if len(results) != 8 {
+		t.Fatalf("got %d results", len(results))
+	}
+	for _, r := range results {
+		ok, special := want[r.Name]
+		if !special {
+			ok = true
+		}
+		if r.OK != ok || r.File != "a.yaml" || r.Trust != "tr1" || r.Line == 0 {
+			t.Errorf("%+v", r)
+		}
+	}
+}
+
+// TestInlineTestsSeeTheWholePolicy holds that a second trust that makes the
+// request ambiguous fails the first one's test.
+func TestInlineTestsSeeTheWholePolicy(t *testing.T) {
+	t.Parallel()
+	tested := base + "tests: [{name: main, ask: {to: t1}, expect: allow}]\n"
+	for _, r := range compile(t, tested, edit(t, "tr1", "tr2")).Test(now()) {
+		if r.OK || r.Reason != trust.ReasonAmbiguousTrust {
+			t.Errorf("%+v", r)
+		}
+	}
+	k8s := edit(t, "from: ci", "from: k8s", "  repository_id: \"2\"\n  repository_owner_id: \"1\"\n  ref: refs/heads/main",
+		"  namespace: prod\n  /cluster.io/serviceaccount/name: b") +
+		"tests:\n  - {name: own, ask: {to: t1}, expect: allow}\n  - {name: other, claims: {namespace: dev}, ask: {to: t1}, expect: deny}\n"
+	for _, r := range compile(t, k8s).Test(now()) {
+		if !r.OK {
+			t.Errorf("%+v", r)
+		}
+	}
+}
