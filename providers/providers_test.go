@@ -1,0 +1,274 @@
+package providers_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"cambio/exchange"
+	"cambio/providers"
+	"cambio/providers/oidc"
+	"cambio/trust"
+)
+
+// TestCatalogue holds every platform to what a platform must be.
+func TestCatalogue(t *testing.T) {
+	for name, p := range providers.Platforms() {
+		t.Run(name, func(t *testing.T) {
+			if p.Name != name || len(p.Algs) == 0 || p.MaxAge <= 0 || len(p.Typ) == 0 || len(p.Workload) == 0 {
+				t.Error("incomplete")
+			}
+			if !slices.Contains([]trust.TokenUse{trust.Once, trust.OncePerGrant, trust.UntilExpiry}, p.TokenUse) {
+				t.Errorf("token use %q", p.TokenUse)
+			}
+			if len(p.Anchors) == 0 && !p.Generic {
+				t.Error("no anchor: a trust could be for everyone")
+			}
+			named := func(what, claim string) {
+				if _, ok := p.Claims[claim]; ok {
+					return
+				}
+				if _, ok := p.Aliases[claim]; !ok {
+					t.Errorf("%s %s is not in the table", what, claim)
+				}
+			}
+			for _, a := range p.Anchors {
+				named("anchor", a)
+			}
+			for _, a := range p.Advised {
+				named("advised", a)
+			}
+			for a := range p.Guarded {
+				named("guarded", a)
+			}
+			for _, a := range p.BothWays {
+				named("both ways", a)
+			}
+			for _, s := range p.Workload {
+				if (s.Literal == "") == (s.Claim == "") {
+					t.Errorf("segment %v", s)
+				}
+				if s.Claim != "" {
+					named("segment", s.Claim)
+				}
+			}
+			for alias, pointer := range p.Aliases {
+				if _, ok := p.Claims[pointer]; !ok {
+					t.Errorf("alias %s of nothing", alias)
+				}
+			}
+			for claim, c := range p.Claims {
+				v, ok := at(p.Sample, claim)
+				if c.Always && !ok {
+					t.Errorf("the sample lacks %s", claim)
+				}
+				if ok && !typed(v, c.Type) {
+					t.Errorf("%s of the sample is no %s", claim, c.Type)
+				}
+				if s, isText := v.(string); isText && c.Values != nil && !slices.Contains(c.Values, s) {
+					t.Errorf("%s of the sample is not in its closed set", claim)
+				}
+			}
+			for claim, v := range p.Sample {
+				if _, ok := p.Aliases[claim]; !ok && p.Claims[claim].Type == "" {
+					t.Errorf("the sample's %s is not in the table", claim)
+				} else if ok {
+					if w, _ := at(p.Sample, p.Aliases[claim]); w != v {
+						t.Errorf("the sample's alias %s differs", claim)
+					}
+				}
+			}
+			if p.Check != nil {
+				if err := p.Check(p.Sample); err != nil {
+					t.Errorf("the sample: %v", err)
+				}
+			}
+		})
+	}
+}
+
+func at(claims map[string]any, path string) (any, bool) {
+	if !strings.HasPrefix(path, "/") {
+		v, ok := claims[path]
+		return v, ok
+	}
+	var v any = claims
+	for _, step := range strings.Split(path[1:], "/") {
+		m, _ := v.(map[string]any)
+		var ok bool
+		if v, ok = m[step]; !ok {
+			return nil, false
+		}
+	}
+	return v, true
+}
+
+func typed(v any, c trust.ClaimType) bool {
+	switch v.(type) {
+	case string:
+		return c == trust.StringClaim
+	case bool:
+		return c == trust.BoolClaim
+	case int64:
+		return c == trust.IntClaim
+	case float64:
+		return c == trust.DoubleClaim
+	case []any:
+		return c == trust.ListClaim
+	case map[string]any:
+		return c == trust.MapClaim
+	}
+	return false
+}
+
+func TestTargetTypes(t *testing.T) {
+	for name, typ := range providers.TargetTypes() {
+		if typ.Name != name || typ.MaxTTL <= 0 {
+			t.Errorf("%s is incomplete", name)
+		}
+	}
+	reserved := providers.TargetTypes()["jwt"].Fields["claims"].Reserved
+	for _, claim := range []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti", "scope", "client_id", "act", "may_act", "cnf"} {
+		if !slices.Contains(reserved, claim) {
+			t.Errorf("%s is not reserved", claim)
+		}
+	}
+}
+
+// TestPlatforms verifies one token of each platform and breaks one claim.
+func TestPlatforms(t *testing.T) {
+	now := time.Unix(1795320010, 0)
+	key := newSigner()
+	for name, c := range map[string]struct {
+		workload string
+		use      func(claims map[string]any)
+		want     trust.Reason
+	}{
+		"github-actions": {"spiffe://gw.test/p-1/9919/41881900", nil, ""},
+		"github-actions sub": {"spiffe://gw.test/p-1/9919/41881900", func(c map[string]any) {
+			c["repository_owner"] = "evil"
+		}, trust.ReasonClaimInvalid},
+		"github-actions no id":   {"", func(c map[string]any) { c["sub"] = "x"; delete(c, "repository_id") }, trust.ReasonWorkloadClaim},
+		"github-actions number":  {"", func(c map[string]any) { c["sub"] = "x"; c["repository_id"] = 41881900 }, trust.ReasonWorkloadClaim},
+		"github-actions old":     {"spiffe://gw.test/p-1/9919/41881900", func(c map[string]any) { c["iat"] = now.Unix() - 3631 }, trust.ReasonTooOld},
+		"kubernetes":             {"spiffe://gw.test/p-1/ns/payments/sa/api", nil, ""},
+		"kubernetes old":         {"spiffe://gw.test/p-1/ns/payments/sa/api", func(c map[string]any) { c["iat"] = now.Unix() - 82800 }, ""},
+		"kubernetes too old":     {"spiffe://gw.test/p-1/ns/payments/sa/api", func(c map[string]any) { c["iat"] = now.Unix() - 86431 }, trust.ReasonTooOld},
+		"kubernetes no exp":      {"spiffe://gw.test/p-1/ns/payments/sa/api", func(c map[string]any) { delete(c, "exp") }, trust.ReasonExpMissing},
+		"kubernetes other sub":   {"spiffe://gw.test/p-1/ns/payments/sa/api", func(c map[string]any) { c["sub"] = "system:serviceaccount:payments:evil" }, trust.ReasonClaimInvalid},
+		"kubernetes user":        {"", func(c map[string]any) { delete(c, "kubernetes.io"); c["sub"] = "system:node:a" }, trust.ReasonWorkloadClaim},
+		"kubernetes alias faked": {"", func(c map[string]any) { delete(c, "kubernetes.io"); c["namespace"] = "payments" }, trust.ReasonWorkloadClaim},
+		"gcp":                    {"spiffe://gw.test/p-1/113000000000000000001", nil, ""},
+		"gcp access token":       {"spiffe://gw.test/p-1/113000000000000000001", func(c map[string]any) { c["aud"] = "113" }, trust.ReasonAudMismatch},
+		"oidc":                   {"spiffe://gw.test/p-1/workload", nil, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			typ, _, _ := strings.Cut(name, " ")
+			platform := providers.Platforms()[typ]
+			claims := map[string]any{}
+			for k, v := range platform.Sample {
+				if _, alias := platform.Aliases[k]; !alias {
+					claims[k] = v
+				}
+			}
+			if c.use != nil {
+				c.use(claims)
+			}
+			s, err := providers.New(oidc.Config{
+				TrustDomain: "gw.test", Now: func() time.Time { return now }, Log: slog.New(slog.DiscardHandler),
+				Providers: []oidc.Provider{{
+					Name: "p-1", Type: typ, Issuer: platform.Sample["iss"].(string), Audiences: []string{"https://id.acme.example"}, JWKSFile: key.set("k"),
+				}},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			proof, err := s.Verify(context.Background(), key.sign(`{"alg":"RS256","kid":"k"}`, claims))
+			if reason(err) != c.want || proof.Workload != c.workload {
+				t.Fatalf("got %v and %s", err, proof.Workload)
+			}
+			if proof.Workload != "" {
+				if _, err := spiffeid.FromString(proof.Workload); err != nil {
+					t.Error(err)
+				}
+			}
+			if c.use == nil {
+				// The verifier finds what the sample for tests of trusts says.
+				if diff := cmp.Diff(platform.Sample, proof.Claims); diff != "" {
+					t.Error(diff)
+				}
+			}
+			if _, has := proof.Claims["namespace"]; has && name == "kubernetes alias faked" {
+				t.Error("a claim poses as an alias")
+			}
+			if typ != "oidc" {
+				refusesTyp(t, s, key, claims)
+			}
+		})
+	}
+}
+
+// refusesTyp: only the generic platform takes access tokens.
+func refusesTyp(t *testing.T, s *oidc.Set, key *signer, claims map[string]any) {
+	t.Helper()
+	_, err := s.Verify(context.Background(), key.sign(`{"alg":"RS256","kid":"k","typ":"at+jwt"}`, claims))
+	if reason(err) != trust.ReasonTypNotAllowed {
+		t.Errorf("at+jwt: %v", err)
+	}
+}
+
+func reason(err error) trust.Reason {
+	var e *exchange.Error
+	if errors.As(err, &e) {
+		return e.Reason
+	}
+	if err != nil {
+		return "not an exchange.Error"
+	}
+	return ""
+}
+
+func TestCheck(t *testing.T) {
+	dial, err := oidc.ParseDialRule("kubernetes.default.svc:443 10.0.0.0/8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		p    oidc.Provider
+		want []string // finding and field
+	}{
+		"github":            {oidc.Provider{Type: "github-actions", Audiences: []string{"a"}}, nil},
+		"type":              {oidc.Provider{Type: "saml"}, []string{"provider-setting type"}},
+		"no issuer":         {oidc.Provider{Type: "oidc", Audiences: []string{"a"}}, []string{"issuer-url-invalid issuer"}},
+		"address":           {oidc.Provider{Type: "oidc", Issuer: "https://10.0.0.1", Audiences: []string{"a"}}, []string{"issuer-address-forbidden issuer"}},
+		"address of keys":   {oidc.Provider{Type: "gcp", JWKSURL: "https://127.1/x", Audiences: []string{"a"}}, []string{"issuer-address-forbidden jwks_url"}},
+		"all at once":       {oidc.Provider{Type: "oidc", Issuer: "https://*", DiscoveryURL: "https://[::1]/x"}, []string{"issuer-url-invalid issuer", "issuer-address-forbidden discovery_url", "provider-setting audience"}},
+		"API server":        {oidc.Provider{Type: "kubernetes", Issuer: "https://k8s.acme.example", Audiences: []string{"https://kubernetes.default.svc"}}, []string{"audience-reserved audience"}},
+		"its own issuer":    {oidc.Provider{Type: "kubernetes", Issuer: "https://k8s.acme.example", Audiences: []string{"a", "https://k8s.acme.example"}}, []string{"audience-reserved audience"}},
+		"in a cluster":      {oidc.Provider{Type: "kubernetes", Issuer: "https://kubernetes.default.svc", Audiences: []string{"a"}}, []string{"keys-unreachable jwks_file"}},
+		"in a cluster, ok":  {oidc.Provider{Type: "kubernetes", Issuer: "https://kubernetes.default.svc", Audiences: []string{"a"}, Dial: []oidc.DialRule{dial}}, nil},
+		"in a cluster, pin": {oidc.Provider{Type: "kubernetes", Issuer: "https://kubernetes.default.svc.cluster.local", Audiences: []string{"a"}, JWKSFile: newSigner().set("k")}, nil},
+		"generic anchor":    {oidc.Provider{Type: "oidc", Issuer: "https://kubernetes.default.svc", Audiences: []string{"a"}}, nil},
+		"bad file":          {oidc.Provider{Type: "github-actions", Audiences: []string{"a"}, JWKSFile: []byte("{}")}, []string{"keys-unreachable jwks_file"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got []string
+			for _, p := range providers.Check(c.p) {
+				got = append(got, p.Finding+" "+p.Field)
+				if p.Text == "" {
+					t.Error("nothing said")
+				}
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
