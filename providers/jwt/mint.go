@@ -22,3 +22,9 @@ func (m Minter) Mint(_ context.Context, o exchange.Order) (exchange.Credential, 
 	}
 	return exchange.Credential{Value: token, Type: o.Type, Handle: o.ID, Expires: o.Expires}, nil
 }
+
+// Types are the values of requested_token_type that a jwt target serves (RFC
+// 8693 section 3); the first is what it issues when none was asked for.
+func Types() []string {
+	return []string{"urn:ietf:params:oauth:token-type:jwt", "urn:ietf:params:oauth:token-type:access_token"}
+}

@@ -1,0 +1,278 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"cambio/audit"
+)
+
+// tailPoll is how often a followed journal is looked at.
+const tailPoll = 250 * time.Millisecond
+
+func auditCommand(c *common) *cobra.Command {
+	return group("audit", "Verify and read the journal", auditVerifyCommand(c), auditShowCommand(c), auditTailCommand(c))
+}
+
+func auditVerifyCommand(c *common) *cobra.Command {
+	var since, upto string
+	cmd := &cobra.Command{
+		Use:   "verify DIR",
+		Short: "Check the journal's chain and signatures",
+		Long: `Checks that every record continues the one before, that none is missing, and that
+every checkpoint is signed by a key that the journal before it holds.
+
+A journal whose end was cut, or that was rewritten as a whole, looks true by
+itself: --upto takes the checkpoints that were captured from the gateway's
+standard output, and finds both. Up to 1,000 records or 60 s behind the last
+checkpoint a cut stays unseen.
+
+DIR is the journal, or the state folder that holds it.`,
+		Example: `  cambio audit verify ./state/journal --upto checkpoints.jsonl`,
+		Args:    exactly("DIR"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if err := c.checkOutput("text", "json"); err != nil {
+				return err
+			}
+			return c.verifyJournal(args[0], since, upto)
+		},
+	}
+	cmd.Flags().StringVar(&since, "since", "", "start at this checkpoint: its line, id or seq; older segments may be gone")
+	cmd.Flags().StringVar(&upto, "upto", "", "file with checkpoints captured from standard output")
+	return cmd
+}
+
+func (c *common) verifyJournal(dir, since, upto string) error {
+	fsys, err := journalFS(dir)
+	if err != nil {
+		return err
+	}
+	options := audit.Options{Since: since}
+	if upto != "" {
+		captured, err := c.readCaptured(upto)
+		if err != nil {
+			return err
+		}
+		options.Upto = captured
+	}
+	done := c.progress("verifying " + dir)
+	report, err := audit.Verify(fsys, options)
+	done()
+	if err != nil {
+		return err
+	}
+	if c.json() {
+		enc := json.NewEncoder(c.io.out)
+		enc.SetIndent("", "  ")
+		if err := enc.Encode(jsonReport(report)); err != nil {
+			return err
+		}
+	} else if err := c.printReport(report, upto != ""); err != nil {
+		return err
+	}
+	if len(report.Problems) > 0 {
+		return &failure{code: exitError, err: fmt.Errorf("the journal is not what was written: %d problems", len(report.Problems)), next: "keep the folder as it is, and compare it with a backup"}
+	}
+	return nil
+}
+
+// readCaptured opens captured standard output, whole: it may be longer than any
+// other input, and is read line by line.
+func (c *common) readCaptured(name string) (io.Reader, error) {
+	if name == "-" {
+		return c.io.in, nil
+	}
+	data, err := c.io.readFile(name)
+	if err != nil {
+		return nil, &failure{code: exitError, err: fmt.Errorf("%s: %w", name, unwrapPath(err)), next: "name the file that holds the gateway's standard output"}
+	}
+	return strings.NewReader(string(data)), nil
+}
+
+func jsonReport(r audit.Report) map[string]any {
+	problems := make([]string, len(r.Problems))
+	for i, p := range r.Problems {
+		problems[i] = p.String()
+	}
+	return map[string]any{
+		"ok": len(problems) == 0, "problems": problems, "segments": r.Segments, "records": r.Records, "first": r.First, "last": r.Last,
+		"checkpoints": r.Checkpoints, "captured": r.Captured, "abandoned_lines": r.Abandoned, "torn_bytes": r.Torn, "uncovered": r.Uncovered,
+	}
+}
+
+func (c *common) printReport(r audit.Report, captured bool) error {
+	for _, p := range r.Problems {
+		if err := lines(c.io.out, "%s", p); err != nil {
+			return err
+		}
+	}
+	verdict := c.io.green("ok")
+	if len(r.Problems) > 0 {
+		verdict = c.io.red("BROKEN")
+	}
+	if err := lines(c.io.out, "%s: records %d to %d in %d segments, %d signed checkpoints", verdict, r.First, r.Last, r.Segments, r.Checkpoints); err != nil {
+		return err
+	}
+	if r.Abandoned > 0 || r.Torn > 0 {
+		if err := lines(c.io.out, "  a crash or a failed disk left %d lines and %d bytes that were never relied on", r.Abandoned, r.Torn); err != nil {
+			return err
+		}
+	}
+	if captured {
+		return lines(c.io.out, "  %d captured checkpoints stand in the journal; a cut of the %d records behind the last one would stay unseen", r.Captured, r.Uncovered)
+	}
+	return lines(c.io.out, "  a cut end stays unseen without --upto FILE")
+}
+
+// journalFS opens a journal by its own folder or by the state folder.
+func journalFS(dir string) (fs.FS, error) {
+	if inner := filepath.Join(dir, "journal"); isDir(inner) {
+		dir = inner
+	}
+	if !isDir(dir) {
+		return nil, &failure{code: exitError, err: fmt.Errorf("no folder %s", dir), next: "name the journal, such as ./state/journal"}
+	}
+	return os.DirFS(dir), nil
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+// journal opens the journal of the configuration.
+func (c *common) journal() (fs.FS, error) {
+	config, err := c.load()
+	if err != nil {
+		return nil, err
+	}
+	return journalFS(filepath.Join(config.State, "journal"))
+}
+
+func auditShowCommand(c *common) *cobra.Command {
+	return &cobra.Command{
+		Use:     "show ID",
+		Short:   "Show the records of a decision: why it was denied, what it gave",
+		Long:    `Finds the records with this id, or of the decision with this id: the one that the answer carried as decision_id and in the header Cambio-Decision-Id.`,
+		Example: `  cambio audit show 0198c2f0-5b1e-7c3a-9d4e-2f6a8b0c1d2e`,
+		Args:    exactly("ID"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if err := c.checkOutput("text", "json"); err != nil {
+				return err
+			}
+			fsys, err := c.journal()
+			if err != nil {
+				return err
+			}
+			done := c.progress("reading the journal")
+			records, err := audit.Find(fsys, args[0])
+			done()
+			if err != nil {
+				return err
+			}
+			if len(records) == 0 {
+				return &failure{code: exitError, err: fmt.Errorf("no record of %s", args[0]), next: "refusals of size and form, and beyond 100 a minute and reason, have no line of their own"}
+			}
+			for _, r := range records {
+				if err := c.printRecord(r, false); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+}
+
+func auditTailCommand(c *common) *cobra.Command {
+	var n int
+	cmd := &cobra.Command{
+		Use:   "tail",
+		Short: "Show the newest records, and each new one as it comes",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := c.checkOutput("text", "json"); err != nil {
+				return err
+			}
+			fsys, err := c.journal()
+			if err != nil {
+				return err
+			}
+			for r, err := range audit.Tail(cmd.Context(), fsys, n, tailPoll) {
+				if err != nil {
+					return err
+				}
+				if err := c.printRecord(r, true); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().IntVarP(&n, "lines", "n", 10, "how many records to begin with")
+	return cmd
+}
+
+// printRecord prints a record: as its JSON, as one line, or field by field.
+func (c *common) printRecord(r audit.Record, short bool) error {
+	line, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	if c.json() {
+		return lines(c.io.out, "%s", line)
+	}
+	if short {
+		what := strings.Join(nonEmpty(r.Trust, r.Target, r.Workload, r.Reason), "  ")
+		return lines(c.io.out, "%s  %-17s  %s  %s", r.Time.UTC().Format(time.TimeOnly), r.Event, r.Decision, what)
+	}
+	return c.printFields(line)
+}
+
+// printFields prints the members of a JSON object, a line each, in their order.
+func (c *common) printFields(line []byte) error {
+	dec := json.NewDecoder(strings.NewReader(string(line)))
+	if _, err := dec.Token(); err != nil {
+		return err
+	}
+	for dec.More() {
+		name, err := dec.Token()
+		if err != nil {
+			return err
+		}
+		var value json.RawMessage
+		if err := dec.Decode(&value); err != nil {
+			return err
+		}
+		text := string(value)
+		var s string
+		if json.Unmarshal(value, &s) == nil {
+			text = s
+		}
+		if err := lines(c.io.out, "%-14s %s", name, text); err != nil {
+			return err
+		}
+	}
+	if _, err := dec.Token(); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	return lines(c.io.out, "")
+}
+
+func nonEmpty(in ...string) []string {
+	var out []string
+	for _, s := range in {
+		if s != "" {
+			out = append(out, s)
+		}
+	}
+	return out
+}

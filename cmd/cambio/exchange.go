@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"cambio/client"
+	"cambio/trust/strictyaml"
+)
+
+// ask are the flags of the commands that speak to a gateway.
+type ask struct {
+	c         *common
+	server    string
+	tokenFile string
+	audience  string
+	to        string
+	resource  string
+	scope     string
+	ttl       string
+	trust     string
+	dryRun    bool
+}
+
+func (a *ask) serverFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&a.server, "server", a.c.io.getenv("CAMBIO_SERVER"), "the gateway's URL (CAMBIO_SERVER)")
+	f.StringVar(&a.tokenFile, "token-file", "", "file that holds the identity token, or - for standard input; without it the ambient identity is found")
+	f.StringVar(&a.audience, "audience", "", "audience to request the identity token for; default: the gateway's URL")
+}
+
+func (a *ask) exchangeFlags(cmd *cobra.Command) {
+	a.serverFlags(cmd)
+	f := cmd.Flags()
+	f.StringVar(&a.to, "to", "", "target to get a credential for (required)")
+	f.StringVar(&a.resource, "resource", "", "resource within the target, where the trust has several")
+	f.StringVar(&a.scope, "scope", "", "scopes, separated by spaces; default: all that the grant gives")
+	f.StringVar(&a.ttl, "ttl", "", "lifetime such as 5m; only ever narrows")
+	f.StringVar(&a.trust, "trust", "", "name of the trust, where several would fit")
+}
+
+// request is what the flags ask for.
+func (a *ask) request() (client.Request, error) {
+	if a.to == "" {
+		return client.Request{}, &failure{code: exitUsage, err: fmt.Errorf("missing --to"), next: "name the target, such as --to orders-api; whoever runs the gateway knows the names"}
+	}
+	r := client.Request{
+		Target: a.to, Resource: a.resource, Scopes: strings.Fields(a.scope),
+		Trust: a.trust, DryRun: a.dryRun, Audience: a.audience,
+	}
+	if a.ttl != "" {
+		ttl, ok := strictyaml.ParseDuration(a.ttl)
+		if !ok || ttl < time.Second {
+			return client.Request{}, usage("--ttl %q: write one number and one of s, m, h, d, such as 5m", a.ttl)
+		}
+		r.TTL = ttl
+	}
+	return r, nil
+}
+
+func (a *ask) client() (*client.Client, error) {
+	if a.server == "" {
+		return nil, &failure{code: exitUsage, err: fmt.Errorf("no gateway named"), next: "--server https://id.example.com, or set CAMBIO_SERVER"}
+	}
+	return &client.Client{Server: a.server, HTTP: a.c.io.http, Now: a.c.io.now}, nil
+}
+
+func (a *ask) detect(ctx context.Context) (*client.Source, error) {
+	audience := a.audience
+	if audience == "" {
+		audience = a.server
+	}
+	return client.Detect(ctx, client.Env{
+		Getenv: a.c.io.getenv, ReadFile: a.c.io.readFile, HTTP: a.c.io.http,
+		TokenFile: a.tokenFile, Stdin: a.c.io.in, Audience: audience,
+	})
+}
+
+// exchange runs one exchange with the identity that is there.
+func (a *ask) exchange(ctx context.Context) (client.Credential, error) {
+	request, err := a.request()
+	if err != nil {
+		return client.Credential{}, err
+	}
+	c, err := a.client()
+	if err != nil {
+		return client.Credential{}, err
+	}
+	source, err := a.detect(ctx)
+	if err != nil {
+		return client.Credential{}, err
+	}
+	return c.Exchange(ctx, request, source)
+}
+
+func exchangeCommand(c *common) *cobra.Command {
+	a := &ask{c: c}
+	cmd := &cobra.Command{
+		Use:   "exchange --to TARGET",
+		Short: "Swap this workload's identity for a credential",
+		Long: `Finds the identity that this workload already has, shows it to the gateway, and
+prints the credential that comes back.
+
+Looked for, in this order: --token-file, CAMBIO_TOKEN, CAMBIO_TOKEN_FILE, a
+GitHub Actions job (needs permissions: id-token: write), a Kubernetes token that
+is projected for Cambio, Google's metadata server.
+
+  -o token   the credential alone (default)
+  -o env     export CAMBIO_ACCESS_TOKEN=..., for eval
+  -o json    everything, with its end and the decision id
+
+A credential is never printed to a terminal without --show.`,
+		Example: `  curl -H "Authorization: Bearer $(cambio exchange --to orders-api)" https://orders.acme.example/
+  cambio exchange --to orders-api --scope orders:read --ttl 5m -o json > credential.json`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := c.checkOutput("text", "token", "env", "json"); err != nil {
+				return err
+			}
+			if c.io.outTTY && !c.show && !a.dryRun {
+				return &failure{
+					code: exitUsage, err: fmt.Errorf("refusing to print a credential to a terminal"),
+					next: "pipe it, run the command that needs it with `cambio exec`, or add --show",
+				}
+			}
+			cred, err := a.exchange(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return c.printCredential(cred)
+		},
+	}
+	a.exchangeFlags(cmd)
+	cmd.Flags().BoolVar(&a.dryRun, "dry-run", false, "only ask whether it would be allowed; the token is not used up")
+	cmd.Flags().BoolVar(&c.show, "show", false, "print the credential even to a terminal")
+	return cmd
+}
+
+func (c *common) printCredential(cred client.Credential) error {
+	switch {
+	case c.output == "json":
+		enc := json.NewEncoder(c.io.out)
+		enc.SetIndent("", "  ")
+		return enc.Encode(cred)
+	case cred.DryRun:
+		return lines(c.io.out, "would be allowed for %s; decision %s", time.Duration(cred.ExpiresIn)*time.Second, cred.DecisionID)
+	case c.output == "env":
+		for _, pair := range credentialEnv(cred) {
+			name, value, _ := strings.Cut(pair, "=")
+			if err := lines(c.io.out, "export %s='%s'", name, strings.ReplaceAll(value, "'", `'\''`)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return lines(c.io.out, "%s", cred.AccessToken)
+}
+
+// credentialEnv is the credential as environment variables.
+func credentialEnv(cred client.Credential) []string {
+	return []string{
+		"CAMBIO_ACCESS_TOKEN=" + cred.AccessToken,
+		"CAMBIO_EXPIRES_AT=" + cred.ExpiresAt.UTC().Format(time.RFC3339),
+		"CAMBIO_DECISION_ID=" + cred.DecisionID,
+	}
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// childExit ends the program with the child's status; the child has said why.
+type childExit struct{ code int }
+
+func (e *childExit) Error() string { return fmt.Sprintf("the command ended with status %d", e.code) }
+
+func execCommand(c *common) *cobra.Command {
+	a := &ask{c: c}
+	cmd := &cobra.Command{
+		Use:   "exec --to TARGET -- COMMAND [ARG ...]",
+		Short: "Run a command with a credential in its environment",
+		Long: `Exchanges this workload's identity, and runs the command with
+
+  CAMBIO_ACCESS_TOKEN   the credential
+  CAMBIO_EXPIRES_AT     when it ends, RFC 3339
+  CAMBIO_DECISION_ID    what to quote when asking about it
+
+in its environment, and nowhere else. Signals are passed on; the exit status is
+the command's own.`,
+		Example: `  cambio exec --to orders-api -- ./report.sh`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return &failure{code: exitUsage, err: errors.New("missing command"), next: "cambio exec --to TARGET -- COMMAND"}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cred, err := a.exchange(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return c.runChild(cmd.Context(), args, credentialEnv(cred))
+		},
+	}
+	a.exchangeFlags(cmd)
+	cmd.Flags().SetInterspersed(false)
+	return cmd
+}
+
+// killDelay is what a child gets to end by itself after the signal.
+const killDelay = 10 * time.Second
+
+func (c *common) runChild(ctx context.Context, args, env []string) error {
+	child := exec.CommandContext(ctx, args[0], args[1:]...) //nolint:gosec // running the user's command is the purpose
+	child.Env = append(os.Environ(), env...)
+	child.Stdin, child.Stdout, child.Stderr = c.io.in, c.io.out, c.io.err
+	child.Cancel = func() error { return child.Process.Signal(syscall.SIGTERM) }
+	child.WaitDelay = killDelay
+	err := child.Run()
+	var status *exec.ExitError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &status) && status.ExitCode() >= 0:
+		return &childExit{status.ExitCode()}
+	case errors.As(err, &status):
+		if ws, ok := status.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+			return &childExit{128 + int(ws.Signal())}
+		}
+	}
+	return &failure{code: exitError, err: fmt.Errorf("cannot run %s: %w", args[0], err), next: "check the command's name and PATH"}
+}

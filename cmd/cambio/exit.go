@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"cambio/client"
+	"cambio/trust/strictyaml"
+)
+
+// The exit codes. They are part of the contract: scripts branch on them.
+const (
+	exitOK         = 0
+	exitError      = 1
+	exitUsage      = 2
+	exitInvalid    = 3 // configuration or documents
+	exitNoIdentity = 4
+	exitDenied     = 6
+	exitRetry      = 7
+	exitLimited    = 8
+)
+
+// failure is an error that knows its exit code and the user's next step.
+type failure struct {
+	code int
+	err  error
+	next string // one thing to do, or ""
+}
+
+func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+
+// usage is a mistake in the command line.
+func usage(format string, args ...any) error {
+	return &failure{code: exitUsage, err: fmt.Errorf(format, args...)}
+}
+
+// exitCode is the status that an error ends the program with.
+func exitCode(err error) int {
+	var f *failure
+	var findings strictyaml.Findings
+	var refused *client.Refusal
+	var child *childExit
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &child):
+		return child.code
+	case errors.As(err, &f):
+		return f.code
+	case errors.As(err, &findings):
+		return exitInvalid
+	case errors.Is(err, client.ErrNoIdentity):
+		return exitNoIdentity
+	case errors.As(err, &refused):
+		return refusedCode(refused)
+	case errors.Is(err, context.Canceled):
+		return 130
+	}
+	return exitError
+}
+
+func refusedCode(r *client.Refusal) int {
+	switch {
+	case r.Status == 429:
+		return exitLimited
+	case r.Status >= 500:
+		return exitRetry
+	}
+	return exitDenied
+}
+
+// report writes an error for people, or as one JSON object with --output json.
+// It goes to stderr: stdout is data only.
+func (s *stdio) report(err error, asJSON bool) {
+	var child *childExit
+	if err == nil || errors.As(err, &child) {
+		return // the child said what it had to say
+	}
+	var findings strictyaml.Findings
+	var refused *client.Refusal
+	out := struct {
+		Error    string              `json:"error"`
+		Next     string              `json:"next,omitempty"`
+		Decision string              `json:"decision_id,omitempty"`
+		Findings strictyaml.Findings `json:"findings,omitempty"`
+		Exit     int                 `json:"exit"`
+	}{Error: err.Error(), Exit: exitCode(err)}
+	if errors.As(err, &findings) {
+		out.Findings = findings
+	}
+	if errors.As(err, &refused) {
+		out.Decision = refused.DecisionID
+	}
+	var f *failure
+	if errors.As(err, &f) {
+		out.Next = f.next
+	}
+	if asJSON {
+		enc := json.NewEncoder(s.err)
+		enc.SetEscapeHTML(false)
+		_ = enc.Encode(out) // stderr is gone: nobody to tell
+		return
+	}
+	_, _ = fmt.Fprintf(s.err, "%s %s\n", s.red("error:"), out.Error)
+	if out.Next != "" {
+		_, _ = fmt.Fprintf(s.err, "  next: %s\n", out.Next)
+	}
+}

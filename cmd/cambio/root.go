@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"cambio/gateway"
+)
+
+// run is the program: it takes the arguments after its name and returns the
+// exit status.
+func run(ctx context.Context, io *stdio, args []string) int {
+	root, common := newRoot(io)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	io.report(err, common.json())
+	return exitCode(err)
+}
+
+// common are the flags that every command has.
+type common struct {
+	io     *stdio
+	config string
+	output string
+	show   bool
+}
+
+func (c *common) json() bool { return c.output == "json" }
+
+const rootHelp = `Cambio swaps the identity that a workload already has for a scoped credential
+that lives a short time.
+
+  Try it:            cambio demo
+  Run a gateway:     cambio serve --config cambio.yaml
+  From a workload:   cambio exchange --server https://id.acme.example --to orders-api
+  Why was I denied:  cambio audit show DECISION_ID        (on the gateway)
+                     cambio trust explain --provider github --to orders-api --claims claims.json
+
+Exit status: 0 ok, 1 error, 2 usage, 3 invalid configuration or documents,
+4 no identity found, 6 denied, 7 try again, 8 too many requests.`
+
+func newRoot(io *stdio) (*cobra.Command, *common) {
+	c := &common{io: io}
+	root := &cobra.Command{
+		Use:           "cambio",
+		Short:         "A workload identity federation gateway",
+		Long:          rootHelp,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          noArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetIn(io.in)
+	root.SetOut(io.out)
+	root.SetErr(io.err)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return &failure{code: exitUsage, err: err, next: cmd.CommandPath() + " --help"}
+	})
+	config := io.getenv("CAMBIO_CONFIG")
+	if config == "" {
+		config = "cambio.yaml"
+	}
+	flags := root.PersistentFlags()
+	flags.StringVar(&c.config, "config", config, "configuration file (CAMBIO_CONFIG)")
+	flags.StringVarP(&c.output, "output", "o", "text", "text or json; some commands take more")
+	root.AddCommand(
+		serveCommand(c), demoCommand(c),
+		exchangeCommand(c), execCommand(c), whoamiCommand(c),
+		trustCommand(c), auditCommand(c), keysCommand(c), stopCommand(c),
+		configCommand(c), versionCommand(c),
+	)
+	return root, c
+}
+
+// group is a command that only holds others; an unknown one is a mistake, not a
+// request for help.
+func group(use, short string, children ...*cobra.Command) *cobra.Command {
+	g := &cobra.Command{Use: use, Short: short, RunE: func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return &failure{code: exitUsage, err: fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath()), next: cmd.CommandPath() + " --help"}
+		}
+		return cmd.Help()
+	}}
+	g.AddCommand(children...)
+	return g
+}
+
+// noArgs refuses arguments with a next step.
+func noArgs(cmd *cobra.Command, args []string) error { return exactly()(cmd, args) }
+
+// exactly takes one argument for each name.
+func exactly(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == len(names) {
+			return nil
+		}
+		next := cmd.CommandPath() + " --help"
+		if len(args) > len(names) {
+			return &failure{code: exitUsage, err: fmt.Errorf("unexpected argument %q", args[len(names)]), next: next}
+		}
+		return &failure{code: exitUsage, err: fmt.Errorf("missing argument: %s", strings.Join(names[len(args):], " ")), next: next}
+	}
+}
+
+// checkOutput refuses an --output that the command does not have.
+func (c *common) checkOutput(allowed ...string) error {
+	if slices.Contains(allowed, c.output) {
+		return nil
+	}
+	return usage("--output %s: this command has %s", c.output, strings.Join(allowed, ", "))
+}
+
+// load reads the configuration. Warnings go to stderr; errors are returned all
+// at once.
+func (c *common) load() (gateway.Config, error) {
+	src, err := c.io.readFile(c.config)
+	if err != nil {
+		return gateway.Config{}, &failure{
+			code: exitInvalid, err: fmt.Errorf("configuration %s: %w", c.config, unwrapPath(err)),
+			next: "name the file with --config or CAMBIO_CONFIG; `cambio demo` needs none",
+		}
+	}
+	config, findings := gateway.ParseConfig(c.config, src, c.io.lookup, c.io.readFile)
+	if findings.HasErrors() {
+		return gateway.Config{}, findings
+	}
+	for _, f := range findings {
+		c.io.say("%s", f)
+	}
+	return config, nil
+}
+
+// unwrapPath drops the path that an error about a file repeats.
+func unwrapPath(err error) error {
+	if inner := errors.Unwrap(err); inner != nil {
+		return inner
+	}
+	return err
+}
+
+// lines writes to stdout, which is data.
+func lines(w io.Writer, format string, args ...any) error {
+	_, err := fmt.Fprintf(w, format+"\n", args...)
+	return err
+}

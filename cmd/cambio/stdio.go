@@ -1,0 +1,54 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"time"
+
+	"golang.org/x/term"
+)
+
+// stdio is what a command may touch of the outside: streams, environment, files
+// and clock. Commands get it handed in, so that a test can be a user.
+type stdio struct {
+	in       io.Reader
+	out, err io.Writer
+	getenv   func(string) string
+	lookup   func(string) (string, bool)
+	readFile func(string) ([]byte, error)
+	now      func() time.Time
+	http     *http.Client
+	outTTY   bool // stdout is a terminal
+	errTTY   bool // stderr is one
+	colour   bool // stderr and stdout may be coloured
+}
+
+func systemIO() *stdio {
+	tty := term.IsTerminal(int(os.Stdout.Fd()))
+	return &stdio{
+		in: os.Stdin, out: os.Stdout, err: os.Stderr,
+		getenv: os.Getenv, lookup: os.LookupEnv, readFile: os.ReadFile, now: time.Now,
+		outTTY: tty, errTTY: term.IsTerminal(int(os.Stderr.Fd())),
+		// NO_COLOR: https://no-color.org, any non-empty value
+		colour: tty && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
+	}
+}
+
+func (s *stdio) paint(code, text string) string {
+	if !s.colour {
+		return text
+	}
+	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
+
+func (s *stdio) red(t string) string   { return s.paint("31", t) }
+func (s *stdio) green(t string) string { return s.paint("32", t) }
+func (s *stdio) bold(t string) string  { return s.paint("1", t) }
+func (s *stdio) faint(t string) string { return s.paint("2", t) }
+
+// say writes narration to stderr; stdout is data only.
+func (s *stdio) say(format string, args ...any) {
+	_, _ = fmt.Fprintf(s.err, format+"\n", args...)
+}

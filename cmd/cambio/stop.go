@@ -1,0 +1,243 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"cambio/audit"
+	"cambio/gateway"
+	"cambio/stops"
+	"cambio/trust"
+	"cambio/trust/strictyaml"
+)
+
+func stopCommand(c *common) *cobra.Command {
+	return group("stop", "The kill switch: stop a workload, trust, provider or target",
+		stopAddCommand(c), stopListCommand(c), stopLiftCommand(c), stopRestoreCommand(c))
+}
+
+func (c *common) stopStore() (stops.Store, gateway.Config, error) {
+	config, err := c.load()
+	return stops.Store{Dir: config.State, Now: c.io.now, Rand: rand.Reader}, config, err
+}
+
+func stopAddCommand(c *common) *cobra.Command {
+	var reason, until string
+	cmd := &cobra.Command{
+		Use:   "add workload|trust|provider|target ID",
+		Short: "Stop issuing to a workload, by a trust, for a provider's tokens, or for a target",
+		Long: `Writes the stop into the state folder, so that it works also when the gateway does
+not answer. A running gateway issues nothing for it within 5 s.
+
+What was issued before stays usable until it ends by itself; the command says
+until when.`,
+		Example: `  cambio stop add workload spiffe://id.acme.example/github/9919/41881900 --reason "runner taken over"
+  cambio stop add target orders-api --reason "incident 1234" --until 2h`,
+		Args: exactly("KIND", "ID"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if err := c.checkOutput("text", "json"); err != nil {
+				return err
+			}
+			if reason == "" {
+				return &failure{code: exitUsage, err: errors.New("missing --reason"), next: `--reason "why, for whoever finds it"`}
+			}
+			end, err := c.untilFlag(until)
+			if err != nil {
+				return err
+			}
+			store, config, err := c.stopStore()
+			if err != nil {
+				return err
+			}
+			stop, err := store.Add(trust.Stop{Kind: trust.StopKind(args[0]), What: args[1], Reason: reason, Until: end})
+			if errors.Is(err, stops.ErrInvalid) {
+				return &failure{code: exitUsage, err: err, next: "cambio stop add --help"}
+			}
+			if err != nil {
+				return err
+			}
+			return c.printStopped(stop, config)
+		},
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "why (required)")
+	cmd.Flags().StringVar(&until, "until", "", "when it ends: an RFC 3339 time, or a span such as 2h; default: until it is lifted")
+	return cmd
+}
+
+// untilFlag reads --until; zero means without end.
+func (c *common) untilFlag(until string) (time.Time, error) {
+	if until == "" {
+		return time.Time{}, nil
+	}
+	if span, ok := strictyaml.ParseDuration(until); ok {
+		return c.io.now().Add(span), nil
+	}
+	t, err := time.Parse(time.RFC3339, until)
+	if err != nil {
+		return time.Time{}, usage("--until %q: write an RFC 3339 time such as 2027-03-31T12:00:00Z, or a span such as 2h", until)
+	}
+	return t, nil
+}
+
+// usable is what a stop cannot take back.
+type usable struct {
+	Credentials int       `json:"credentials"`
+	Until       time.Time `json:"until,omitzero"`
+}
+
+// printStopped says what the stop does, and what it does not: a switch that
+// looks as if it took back what is out there would be trusted too much.
+func (c *common) printStopped(s trust.Stop, config gateway.Config) error {
+	left, err := stillUsable(s, config, c.io.now())
+	if err != nil {
+		c.io.say("%s the journal could not be read for what is still usable: %v", c.io.red("warning:"), err)
+	}
+	if c.json() {
+		return json.NewEncoder(c.io.out).Encode(map[string]any{"stop": s, "in_force_within": "5s", "still_usable": left})
+	}
+	if err := lines(c.io.out, "%s: %s %s gets nothing, on a running gateway within 5 s", s.ID, s.Kind, s.What); err != nil {
+		return err
+	}
+	if left.Credentials > 0 {
+		return lines(c.io.out, "  issued before and not taken back: %d credentials, the last usable until %s", left.Credentials, stamp(left.Until))
+	}
+	return lines(c.io.out, "  no credential that was issued before is still usable, as far as this journal knows")
+}
+
+// stillUsable counts the credentials of the journal that outlive the stop.
+func stillUsable(s trust.Stop, config gateway.Config, now time.Time) (usable, error) {
+	var left usable
+	fsys, err := journalFS(filepath.Join(config.State, "journal"))
+	if err != nil {
+		return left, nil // no journal, nothing issued
+	}
+	for r, err := range audit.Read(fsys) {
+		if err != nil {
+			return left, err
+		}
+		if r.Event != audit.ExchangeMinted || !r.Expires.After(now) || !subjectOf(r, s.Kind, s.What) {
+			continue
+		}
+		left.Credentials++
+		if r.Expires.After(left.Until) {
+			left.Until = r.Expires
+		}
+	}
+	return left, nil
+}
+
+func subjectOf(r audit.Record, kind trust.StopKind, what string) bool {
+	switch kind {
+	case trust.StopWorkload:
+		return r.Workload == what
+	case trust.StopTrust:
+		return r.Trust == what
+	case trust.StopProvider:
+		return r.Provider == what
+	case trust.StopTarget:
+		return r.Target == what
+	}
+	return false
+}
+
+func stopListCommand(c *common) *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "List the stops",
+		Args:  noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if err := c.checkOutput("text", "json"); err != nil {
+				return err
+			}
+			store, _, err := c.stopStore()
+			if err != nil {
+				return err
+			}
+			set, err := store.List()
+			if err != nil {
+				return &failure{code: exitError, err: err, next: "a first `cambio serve` makes the list; `cambio stop restore` makes a lost one anew"}
+			}
+			return c.printStops(set)
+		},
+	}
+}
+
+func (c *common) printStops(set trust.StopSet) error {
+	now := c.io.now()
+	if c.json() {
+		return json.NewEncoder(c.io.out).Encode(map[string]any{"version": set.Version(), "stops": append([]trust.Stop{}, set.All()...)})
+	}
+	w := tabwriter.NewWriter(c.io.out, 0, 4, 2, ' ', 0)
+	if err := lines(w, "ID\tKIND\tWHAT\tUNTIL\tREASON"); err != nil {
+		return err
+	}
+	for _, s := range set.All() {
+		until := "lifted"
+		switch {
+		case s.Until.IsZero():
+		case now.Before(s.Until):
+			until = stamp(s.Until)
+		default:
+			until = "ended"
+		}
+		if err := lines(w, "%s\t%s\t%s\t%s\t%s", s.ID, s.Kind, s.What, until, strings.ReplaceAll(s.Reason, "\t", " ")); err != nil {
+			return err
+		}
+	}
+	return w.Flush()
+}
+
+func stopLiftCommand(c *common) *cobra.Command {
+	return &cobra.Command{
+		Use:   "lift STOP-ID",
+		Short: "Lift a stop",
+		Args:  exactly("STOP-ID"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			store, _, err := c.stopStore()
+			if err != nil {
+				return err
+			}
+			s, err := store.Lift(args[0])
+			if errors.Is(err, stops.ErrNotFound) {
+				return &failure{code: exitError, err: fmt.Errorf("no stop %s", args[0]), next: "cambio stop list"}
+			}
+			if err != nil {
+				return err
+			}
+			return lines(c.io.out, "lifted %s: %s %s is judged by its trusts again within 5 s", s.ID, s.Kind, s.What)
+		},
+	}
+}
+
+func stopRestoreCommand(c *common) *cobra.Command {
+	return &cobra.Command{
+		Use:   "restore",
+		Short: "Make a lost or damaged stop list anew from the journal",
+		Long: `Writes the stops that the journal holds as the list in force, with a new version.
+A gateway without a list that it can rely on answers 503 until then.`,
+		Args: noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			store, config, err := c.stopStore()
+			if err != nil {
+				return err
+			}
+			journaled, version, err := gateway.JournaledStops(config)
+			if err != nil {
+				return err
+			}
+			set, err := store.Restore(journaled, version)
+			if err != nil {
+				return err
+			}
+			return lines(c.io.out, "restored %d stops as version %d", len(set.All()), set.Version())
+		},
+	}
+}

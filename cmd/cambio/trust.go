@@ -1,0 +1,231 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"cambio/gateway"
+	"cambio/trust"
+	"cambio/trust/strictyaml"
+)
+
+func trustCommand(c *common) *cobra.Command {
+	return group("trust", "Check trust documents, and explain decisions", trustCheckCommand(c), trustExplainCommand(c))
+}
+
+func trustCheckCommand(c *common) *cobra.Command {
+	var at string
+	cmd := &cobra.Command{
+		Use:   "check DIR",
+		Short: "Compile the documents below DIR and run their tests",
+		Long: `Compiles every document below DIR against the identity providers and targets of
+the configuration, says all that is wrong at once (file, line, column, what to
+write instead, finding id), and runs the tests: inside the documents.`,
+		Example: `  cambio trust check ./trust`,
+		Args:    exactly("DIR"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if err := c.checkOutput("text", "json"); err != nil {
+				return err
+			}
+			now, err := c.timeFlag(at)
+			if err != nil {
+				return err
+			}
+			config, err := c.load()
+			if err != nil {
+				return err
+			}
+			config.Trust = args[0]
+			return c.checkTrusts(config, now)
+		},
+	}
+	cmd.Flags().StringVar(&at, "at", "", "judge as at this time (RFC 3339)")
+	return cmd
+}
+
+func (c *common) checkTrusts(config gateway.Config, now time.Time) error {
+	policy, findings := gateway.LoadPolicy(config, now)
+	if policy == nil {
+		return findings
+	}
+	results := policy.Test(now)
+	failed := failures(results)
+	if c.json() {
+		if err := c.printTrustReport(findings, results, policy, len(failed) == 0); err != nil {
+			return err
+		}
+	} else {
+		for _, f := range findings {
+			c.io.say("%s", f)
+		}
+	}
+	if len(failed) > 0 {
+		return failed
+	}
+	if c.json() {
+		return nil
+	}
+	return lines(c.io.out, "%s: ok: %d trusts, %d guardrails, %d tests passed; policy %s",
+		config.Trust, policy.Trusts(), policy.Guardrails(), len(results), policy.SHA256())
+}
+
+func (c *common) printTrustReport(findings strictyaml.Findings, results []trust.TestResult, policy *trust.Policy, ok bool) error {
+	enc := json.NewEncoder(c.io.out)
+	enc.SetIndent("", "  ")
+	return enc.Encode(map[string]any{
+		"ok": ok, "findings": append(strictyaml.Findings{}, findings...), "tests": append([]trust.TestResult{}, results...),
+		"trusts": policy.Trusts(), "guardrails": policy.Guardrails(), "policy_sha256": policy.SHA256(),
+	})
+}
+
+// failures are the tests that failed, as findings: one form for all that is
+// wrong with a document.
+func failures(results []trust.TestResult) strictyaml.Findings {
+	var out strictyaml.Findings
+	for _, r := range results {
+		if r.OK {
+			continue
+		}
+		got := "allow"
+		if !r.Decision.Allow {
+			got = "deny " + string(r.Reason)
+		}
+		out = append(out, strictyaml.Finding{
+			ID: "test-failed", Severity: strictyaml.Error, File: r.File, Line: r.Line, Column: 1, Field: "tests",
+			Message: fmt.Sprintf("%s: %q: got %s, expected %s", r.Trust, r.Name, got, r.Expect),
+			Fix:     "mend the trust, or the test's claims, ask or expect",
+		})
+	}
+	return out
+}
+
+// timeFlag reads --at; without it the time is now.
+func (c *common) timeFlag(at string) (time.Time, error) {
+	if at == "" {
+		return c.io.now(), nil
+	}
+	t, err := time.Parse(time.RFC3339, at)
+	if err != nil {
+		return time.Time{}, usage("--at %q: write an RFC 3339 time such as 2027-03-31T12:00:00Z", at)
+	}
+	return t, nil
+}
+
+// question are the flags of trust explain.
+type question struct {
+	provider, to, tokenFile, claims string
+	resource, scope, trust          string
+	at, address                     string
+}
+
+func trustExplainCommand(c *common) *cobra.Command {
+	var q question
+	cmd := &cobra.Command{
+		Use:   "explain --provider P --to TARGET (--token-file FILE | --claims FILE)",
+		Short: "Say which rule allows or denies, and which condition",
+		Long: `Judges claims with the documents of the configuration and says which trust
+decided and how each of its lines came out: expected and actual, or for a denial
+the nearest miss.
+
+The claims come from a token, which is only decoded, or from a JSON file; a few
+claims are enough. The first line is "allow TRUST" or "deny REASON".
+The exit status is 0 for allow and 6 for deny.`,
+		Example: `  cambio trust explain --provider github --to orders-api --claims claims.json`,
+		Args:    noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if err := c.checkOutput("text", "json"); err != nil {
+				return err
+			}
+			return c.explain(q)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&q.provider, "provider", "", "identity provider (required)")
+	f.StringVar(&q.to, "to", "", "target (required)")
+	f.StringVar(&q.tokenFile, "token-file", "", "file that holds a token, or - for standard input; its signature is not checked")
+	f.StringVar(&q.claims, "claims", "", "JSON file with claims")
+	f.StringVar(&q.resource, "resource", "", "resource that is asked for")
+	f.StringVar(&q.scope, "scope", "", "scopes that are asked for, separated by spaces")
+	f.StringVar(&q.trust, "trust", "", "trust that is asked for by name")
+	f.StringVar(&q.at, "at", "", "judge as at this time (RFC 3339)")
+	f.StringVar(&q.address, "from-address", "", "the caller's address")
+	return cmd
+}
+
+func (c *common) explain(q question) error {
+	asked, err := q.read(c)
+	if err != nil {
+		return err
+	}
+	config, err := c.load()
+	if err != nil {
+		return err
+	}
+	if _, ok := config.IdentityProviders[q.provider]; !ok {
+		return usage("--provider %s: the configuration has no such identity provider", q.provider)
+	}
+	e, err := gateway.Explain(config, asked)
+	if err != nil {
+		return err
+	}
+	if err := c.printExplanation(e, q.tokenFile != ""); err != nil {
+		return err
+	}
+	if !e.Allow {
+		return &childExit{exitDenied} // it was said already
+	}
+	return nil
+}
+
+// read turns the flags into the question.
+func (q question) read(c *common) (gateway.Question, error) {
+	out := gateway.Question{Provider: q.provider, Ask: trust.Request{
+		Target: q.to, Resource: q.resource, Trust: q.trust, Scopes: strings.Fields(q.scope),
+	}}
+	if q.provider == "" || q.to == "" {
+		return out, usage("--provider and --to are required")
+	}
+	if (q.tokenFile == "") == (q.claims == "") {
+		return out, usage("one of --token-file and --claims is required")
+	}
+	var err error
+	if out.At, err = c.timeFlag(q.at); err != nil {
+		return out, err
+	}
+	if q.address != "" {
+		if out.Ask.Address, err = netip.ParseAddr(q.address); err != nil {
+			return out, usage("--from-address %q: write an IP address", q.address)
+		}
+		out.Ask.Address = out.Ask.Address.Unmap()
+	}
+	if q.claims != "" {
+		out.Claims, err = c.readInput(q.claims)
+		return out, err
+	}
+	token, err := c.readInput(q.tokenFile)
+	if err != nil {
+		return out, err
+	}
+	out.Claims, err = gateway.PayloadOf(token)
+	return out, err
+}
+
+func (c *common) printExplanation(e trust.Explanation, decoded bool) error {
+	if c.json() {
+		enc := json.NewEncoder(c.io.out)
+		enc.SetIndent("", "  ")
+		return enc.Encode(e)
+	}
+	if err := lines(c.io.out, "%s", strings.TrimRight(e.String(), "\n")); err != nil {
+		return err
+	}
+	if decoded {
+		return lines(c.io.out, "signature not checked")
+	}
+	return nil
+}

@@ -1,0 +1,70 @@
+package gateway
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+	"log/slog"
+	"time"
+
+	"cambio/exchange"
+	"cambio/providers"
+	"cambio/providers/oidc"
+	"cambio/trust"
+)
+
+// Question asks what the policy would say to claims that nobody signed.
+type Question struct {
+	Provider string
+	Claims   []byte // a JSON object
+	Ask      trust.Request
+	At       time.Time
+	Stops    trust.StopSet
+}
+
+// ErrNotAToken says that what was given as a token has not the form of one.
+var ErrNotAToken = errors.New("gateway: not a compact JWS")
+
+// PayloadOf decodes the payload of a token. Its signature is not checked.
+func PayloadOf(token []byte) ([]byte, error) {
+	token = bytes.TrimSpace(token)
+	if err := exchange.CheckBounds(string(token)); err != nil {
+		return nil, ErrNotAToken
+	}
+	payload, err := base64.RawURLEncoding.Strict().DecodeString(string(bytes.Split(token, []byte("."))[1]))
+	if err != nil {
+		return nil, ErrNotAToken
+	}
+	return payload, nil
+}
+
+// Explain answers with the documents of the configuration, as a running gateway
+// would if the claims were signed. Claims that no token of the provider could
+// have are denied with the verifier's reason. Findings in the documents come
+// back as [trust.Findings].
+func Explain(c Config, q Question) (trust.Explanation, error) {
+	policy, findings := LoadPolicy(c, q.At)
+	if policy == nil {
+		return trust.Explanation{}, findings
+	}
+	set, err := oidc.New(oidc.Config{
+		TrustDomain: c.TrustDomain, Platforms: providers.Platforms(), Providers: c.Verified(),
+		Now: func() time.Time { return q.At }, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		return trust.Explanation{}, err
+	}
+	id, err := set.Claimed(q.Provider, q.Claims, q.At)
+	var refused *exchange.Error
+	switch {
+	case errors.As(err, &refused):
+		e := trust.Explanation{Reason: refused.Reason, Policy: policy.SHA256()}
+		if refused.Err != nil {
+			e.Detail = refused.Err.Error()
+		}
+		return e, nil
+	case err != nil:
+		return trust.Explanation{}, err
+	}
+	return policy.Explain(id, q.Ask, q.Stops, q.At), nil
+}

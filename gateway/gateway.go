@@ -1,0 +1,304 @@
+// Package gateway puts Cambio together: from a [Config] to handlers, and down
+// again in order. It holds no rule of its own.
+package gateway
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"cambio/audit"
+	"cambio/exchange"
+	"cambio/issuer"
+	"cambio/keystore"
+	"cambio/providers"
+	"cambio/providers/jwt"
+	"cambio/providers/oidc"
+	"cambio/replay"
+	"cambio/stops"
+	"cambio/trust"
+	"cambio/web"
+)
+
+// Env is what the gateway takes from the process that it runs in. Now, Rand and
+// Log are required.
+type Env struct {
+	Now         func() time.Time
+	Rand        io.Reader
+	Log         *slog.Logger
+	Checkpoints io.Writer                             // the journal's signed checkpoints go here too: standard output
+	Resolver    oidc.Resolver                         // nil: the system's
+	OpenSegment func(path string) (audit.File, error) // nil: files on disk
+}
+
+// How often what lies on disk is looked at. Documents act within 5 s, keys
+// within 60 s.
+const (
+	followPolicyEvery = 2 * time.Second
+	followKeysEvery   = 10 * time.Second
+	refreshKeySets    = time.Minute
+)
+
+// Gateway is one running replica.
+type Gateway struct {
+	config  Config
+	env     Env
+	public  http.Handler
+	admin   http.Handler
+	metrics *web.Metrics
+
+	policy   atomic.Pointer[trust.Policy]
+	issuer   *issuer.Issuer
+	keys     *keystore.Files
+	verifier *oidc.Set
+	journal  *audit.Journal
+	stops    *stops.File
+	replay   *replay.Memory
+	draining atomic.Bool
+
+	ring   issuer.Ring       // as last loaded; the follower's alone
+	folder [sha256.Size]byte // signature of the trust folder; the follower's alone
+
+	cancel     context.CancelFunc // of the followers
+	background sync.WaitGroup
+	closers    []func() // in the order of opening; run backwards
+	closeOnce  sync.Once
+}
+
+// Open starts a gateway: documents, keys, journal, stops, replay memory, in this
+// order, and nothing listens yet. It calls no identity provider. Findings in the
+// documents come back as [trust.Findings]; a state folder in use is
+// [ErrStateLocked].
+func Open(ctx context.Context, c Config, env Env) (*Gateway, error) {
+	if env.Now == nil || env.Rand == nil || env.Log == nil {
+		return nil, errors.New("gateway: Env lacks Now, Rand or Log")
+	}
+	g := &Gateway{config: c, env: env}
+	ctx, g.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	if err := g.open(ctx); err != nil {
+		_ = g.Close() // the first error is the one to tell
+		return nil, err
+	}
+	g.follow(ctx)
+	return g, nil
+}
+
+func (g *Gateway) open(ctx context.Context) error {
+	for _, step := range []func(context.Context) error{
+		g.openPolicy, g.openState, g.openKeys, g.openJournal, g.openVerifier, g.openWeb,
+	} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	g.record(ctx, audit.Record{Event: audit.PolicyLoaded, PolicySHA256: g.policy.Load().SHA256()})
+	return nil
+}
+
+func (g *Gateway) openPolicy(ctx context.Context) error {
+	signature, err := folderSignature(g.config.Trust)
+	if err != nil {
+		signature = sha256.Sum256([]byte(err.Error())) // LoadPolicy tells
+	}
+	g.folder = signature
+	policy, findings := LoadPolicy(g.config, g.env.Now())
+	if policy == nil {
+		return findings
+	}
+	for _, f := range findings {
+		g.env.Log.WarnContext(ctx, "trust document", slog.String("finding", f.String()))
+	}
+	g.policy.Store(policy)
+	return nil
+}
+
+func (g *Gateway) openState(context.Context) error {
+	unlock, err := lockState(g.config.State)
+	if err != nil {
+		return err
+	}
+	g.closers = append(g.closers, unlock)
+	g.replay = replay.NewMemory(g.env.Now)
+	g.metrics = web.NewMetrics(web.Gauges{
+		RememberedTokens: g.replay.Len,
+		Trusts:           func() int { return g.policy.Load().Trusts() },
+	})
+	return nil
+}
+
+func (g *Gateway) openKeys(ctx context.Context) error {
+	g.keys = keystore.NewFiles(g.config.Keys, g.env.Log)
+	ring, err := openRing(ctx, g.keys, g.env.Now(), g.env.Rand)
+	if err != nil {
+		return fmt.Errorf("gateway: keys: %w", err)
+	}
+	g.ring = ring
+	g.issuer, err = issuer.New(issuer.Config{URL: g.config.Issuer, Now: g.env.Now, Rand: g.env.Rand}, issuer.Prune(ring, g.env.Now()))
+	return err
+}
+
+func (g *Gateway) openJournal(ctx context.Context) error {
+	journal, recovered, err := audit.Open(ctx, audit.Config{
+		Dir: g.journalDir(), Replica: replicaName(), Now: g.env.Now, Rand: g.env.Rand, Log: g.env.Log,
+		Keep: time.Duration(g.config.Journal.Keep), Sign: g.issuer.SignCheckpoint, Checkpoints: g.env.Checkpoints,
+		Open: g.env.OpenSegment, Head: func() []audit.Record { return keyRecords(g.issuer.Ring()) },
+		Remembered: g.remembered, Synced: g.metrics.Synced,
+	})
+	if err != nil {
+		return fmt.Errorf("gateway: journal: %w", err)
+	}
+	g.journal = journal
+	g.closers = append(g.closers, func() {
+		if err := journal.Close(); err != nil {
+			g.env.Log.ErrorContext(ctx, "journal did not close cleanly", slog.Any("error", err))
+		}
+	})
+	if err := g.replay.Remember(remember(recovered.Uses)); err != nil {
+		return fmt.Errorf("gateway: replay memory: %w", err)
+	}
+	return g.watchStops(ctx, recovered)
+}
+
+func (g *Gateway) openVerifier(context.Context) error {
+	verifier, err := oidc.New(oidc.Config{
+		TrustDomain: g.config.TrustDomain, Platforms: providers.Platforms(), Providers: g.config.Verified(),
+		Now: g.env.Now, Resolver: g.env.Resolver, Log: g.env.Log,
+		Fetched: func(provider string, failure trust.Reason) {
+			result := string(failure)
+			if result == "" {
+				result = "ok"
+			}
+			g.metrics.Fetched(provider, result)
+		},
+	})
+	g.verifier = verifier
+	return err
+}
+
+func (g *Gateway) openWeb(context.Context) error {
+	broker, err := exchange.New(exchange.Config{
+		Verifier: g.verifier, Policy: g.policy.Load, Targets: g.targets(), Replay: useOnce{g.replay},
+		Journal: g.journal, Stops: g.stops, Limiter: limiter(g.config.Limits.PerWorkload),
+		Issuer: g.issuer, Now: g.env.Now, Rand: g.env.Rand, Log: g.env.Log,
+	})
+	if err != nil {
+		return err
+	}
+	g.public, err = web.Handler(web.Config{
+		Exchanger: broker, Voice: g.issuer, Issuer: g.config.Issuer, Limiter: limiter(g.config.Limits.PerAddress),
+		TrustedProxies: prefixes(g.config.TrustedProxies), Observe: g.metrics.Exchanged,
+		Now: g.env.Now, Rand: g.env.Rand, Log: g.env.Log,
+	})
+	g.admin = web.Admin(g.ready, g.metrics)
+	return err
+}
+
+// targets are the configured targets with who mints for them.
+func (g *Gateway) targets() map[string]exchange.Target {
+	out := make(map[string]exchange.Target, len(g.config.Targets))
+	for name, t := range g.config.Targets {
+		out[name] = exchange.Target{
+			Minter: jwt.Minter{Audience: t.Audience}, RFC9068: t.Profile == "rfc9068", Types: jwt.Types(),
+		}
+	}
+	return out
+}
+
+// Public is the handler of the public listener.
+func (g *Gateway) Public() http.Handler { return g.public }
+
+// Admin is the handler of the admin listener: health, readiness, metrics.
+func (g *Gateway) Admin() http.Handler { return g.admin }
+
+// ready is what /readyz says: what is wrong with this replica, and nothing else.
+func (g *Gateway) ready() web.Readiness {
+	r := web.Readiness{Ready: true, PolicySHA256: g.policy.Load().SHA256(), Checks: map[string]string{
+		"policy": "ok", "keys": "ok", "journal": "ok", "stops": "ok", "draining": "no",
+	}}
+	fail := func(check, what string) { r.Ready, r.Checks[check] = false, what }
+	if err := g.journal.Healthy(); err != nil {
+		fail("journal", "cannot be written durably; everything is refused until it can")
+	}
+	if _, err := g.stops.Current(g.env.Now()); err != nil {
+		fail("stops", "the stop list is missing or stale; see `cambio stop restore`")
+	}
+	if g.draining.Load() {
+		fail("draining", "yes")
+	}
+	return r
+}
+
+// Drain makes /readyz say that this replica takes no more; requests still get
+// their answer.
+func (g *Gateway) Drain() { g.draining.Store(true) }
+
+// Close ends what Open started, in reverse order. It may be called twice.
+func (g *Gateway) Close() error {
+	g.closeOnce.Do(func() {
+		g.cancel()
+		g.background.Wait()
+		for i := len(g.closers) - 1; i >= 0; i-- {
+			g.closers[i]()
+		}
+	})
+	return nil
+}
+
+// follow watches what may change under a running gateway.
+func (g *Gateway) follow(ctx context.Context) {
+	g.every(ctx, followPolicyEvery, g.followPolicy)
+	g.every(ctx, followKeysEvery, g.followKeys)
+	g.every(ctx, refreshKeySets, g.verifier.Refresh)
+}
+
+func (g *Gateway) every(ctx context.Context, interval time.Duration, do func(context.Context)) {
+	g.background.Go(func() {
+		ticker := time.NewTicker(interval)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+				do(ctx)
+			}
+		}
+	})
+}
+
+func (g *Gateway) journalDir() string { return filepath.Join(g.config.State, "journal") }
+
+// replicaName is how this process is named in the journal.
+func replicaName() string {
+	name, err := os.Hostname()
+	if err != nil || name == "" {
+		return "replica"
+	}
+	return name
+}
+
+// limiter is the limiter of a rate, or a nil interface where it is off.
+func limiter(r Rate) exchange.Limiter {
+	if r.Off || r.PerSecond == 0 {
+		return nil
+	}
+	return web.NewLimiter(float64(r.PerSecond))
+}
+
+func prefixes(in []Prefix) []netip.Prefix {
+	out := make([]netip.Prefix, len(in))
+	for i, p := range in {
+		out[i] = p.Prefix
+	}
+	return out
+}

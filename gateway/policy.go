@@ -1,0 +1,87 @@
+package gateway
+
+import (
+	"context"
+	"crypto/sha256"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"cambio/audit"
+	"cambio/providers"
+	"cambio/providers/oidc"
+	"cambio/trust"
+	"cambio/trust/strictyaml"
+)
+
+// World is what documents may refer to in this configuration.
+func World(c Config) trust.World {
+	w := trust.World{Providers: map[string]trust.Provider{}, Targets: map[string]trust.Target{}}
+	platforms, types := providers.Platforms(), providers.TargetTypes()
+	for name, p := range c.IdentityProviders {
+		w.Providers[name] = worldProvider(p, platforms[p.Type])
+	}
+	for name, t := range c.Targets {
+		w.Targets[name] = trust.Target{Type: types[t.Type], MaxTTL: time.Duration(t.MaxTTL), Audience: t.Audience}
+	}
+	return w
+}
+
+// LoadPolicy reads and compiles the documents of the configuration. The policy
+// is nil when a finding is an error.
+func LoadPolicy(c Config, now time.Time) (*trust.Policy, strictyaml.Findings) {
+	sources, findings := ReadTrusts(c.Trust)
+	policy, more := trust.Compile(World(c), sources, now)
+	findings = append(findings, more...)
+	if findings.HasErrors() {
+		return nil, findings.Sorted()
+	}
+	return policy, findings.Sorted()
+}
+
+// followPolicy takes over a changed folder as a whole, or not at all: an edit
+// that does not load leaves the whole old policy in force, and says so.
+func (g *Gateway) followPolicy(ctx context.Context) {
+	signature, err := folderSignature(g.config.Trust)
+	if err != nil {
+		// An unreadable folder is an edit that does not load, told once.
+		signature = sha256.Sum256([]byte(err.Error()))
+	}
+	if signature == g.folder {
+		return
+	}
+	g.folder = signature
+	policy, findings := LoadPolicy(g.config, g.env.Now())
+	if policy == nil {
+		g.metrics.PolicyRejected()
+		g.env.Log.ErrorContext(ctx, "changed trust documents refused; the old policy stays in force", slog.Any("findings", []string{findings.Error()}))
+		g.record(ctx, audit.Record{Event: audit.PolicyRejected, PolicySHA256: g.policy.Load().SHA256()})
+		return
+	}
+	if policy.SHA256() == g.policy.Load().SHA256() {
+		return
+	}
+	g.policy.Store(policy)
+	g.record(ctx, audit.Record{Event: audit.PolicyLoaded, PolicySHA256: policy.SHA256()})
+	g.env.Log.InfoContext(ctx, "policy loaded", slog.String("policy_sha256", policy.SHA256()))
+}
+
+// record appends a record that nobody waits for.
+func (g *Gateway) record(ctx context.Context, r audit.Record) {
+	g.warn(ctx, "not recorded", g.journal.Append(r))
+}
+
+func worldProvider(p IdentityProvider, platform oidc.Platform) trust.Provider {
+	out := trust.Provider{Platform: platform.Platform, TokenUse: p.TokenUse, Claims: map[string]trust.Claim{}}
+	if out.TokenUse == "" {
+		out.TokenUse = platform.TokenUse
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Claims)) {
+		out.Claims[name] = trust.Claim{Type: p.Claims[name].Type}
+		if p.Claims[name].Anchor {
+			out.Anchors = append(out.Anchors, name)
+		}
+	}
+	return out
+}

@@ -1,0 +1,38 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// ErrStateLocked says that another process uses the state folder.
+var ErrStateLocked = errors.New("gateway: the state folder is in use by another process")
+
+// lockState makes the state folder and locks it until the returned function is
+// called. Two processes on one journal and one replay memory would each accept
+// a token that the other has seen.
+func lockState(dir string) (unlock func(), err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("gateway: state folder: %w", err)
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return nil, fmt.Errorf("gateway: state folder: %w", err)
+	}
+	// Keys and the journal lie here: nobody else on the machine may read them.
+	if info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("gateway: state folder %s has mode %04o; run: chmod 700 %s", dir, info.Mode().Perm(), dir)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("gateway: state lock: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("%w: %s", ErrStateLocked, dir)
+	}
+	return func() { _ = f.Close() }, nil // closing the file frees the lock
+}

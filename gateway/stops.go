@@ -1,0 +1,103 @@
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"cambio/audit"
+	"cambio/stops"
+	"cambio/trust"
+)
+
+// watchStops takes over the stop list and journals its changes.
+func (g *Gateway) watchStops(ctx context.Context, recovered audit.Recovered) error {
+	file, err := stops.OpenFile(ctx, stops.FileConfig{
+		Dir: g.config.State, Now: g.env.Now, Log: g.env.Log,
+		Seen: recovered.StopVersion, Journaled: journaledStops(recovered.Stops),
+		Changed: func(added, lifted []trust.Stop, version int64) {
+			for _, s := range lifted {
+				g.record(ctx, stopRecord(audit.StopLifted, s, version))
+			}
+			for _, s := range added {
+				g.record(ctx, stopRecord(audit.StopAdded, s, version))
+			}
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("gateway: stops: %w", err)
+	}
+	g.stops = file
+	g.closers = append(g.closers, func() { _ = file.Close() }) // it only ends the watching
+	return nil
+}
+
+// stopRecord is a stop as the journal tells it. Reason holds the operator's
+// words and Count the version of the list.
+func stopRecord(event audit.Event, s trust.Stop, version int64) audit.Record {
+	r := audit.Record{Event: event, Handle: s.ID, Reason: s.Reason, Expires: s.Until, Count: version}
+	*stopSubject(&r, s.Kind) = s.What
+	return r
+}
+
+// stopSubject is the field of a record that names what a stop of this kind is
+// for.
+func stopSubject(r *audit.Record, kind trust.StopKind) *string {
+	switch kind {
+	case trust.StopWorkload:
+		return &r.Workload
+	case trust.StopTrust:
+		return &r.Trust
+	case trust.StopProvider:
+		return &r.Provider
+	case trust.StopTarget:
+		return &r.Target
+	}
+	return new(string)
+}
+
+// journaledStops are the stops that the journal holds.
+func journaledStops(records []audit.Record) []trust.Stop {
+	var out []trust.Stop
+	for _, r := range records {
+		for _, kind := range []trust.StopKind{trust.StopWorkload, trust.StopTrust, trust.StopProvider, trust.StopTarget} {
+			if what := *stopSubject(&r, kind); what != "" {
+				out = append(out, trust.Stop{ID: r.Handle, Kind: kind, What: what, Reason: r.Reason, Added: r.Time, Until: r.Expires})
+			}
+		}
+	}
+	return out
+}
+
+// JournaledStops reads the stops in force, and the version of their list, from
+// the journal of a configuration. It needs no running gateway. A journal that
+// does not exist holds none.
+func JournaledStops(c Config) ([]trust.Stop, int64, error) {
+	dir := filepath.Join(c.State, "journal")
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil, 0, nil
+	}
+	var version int64
+	held := map[string]audit.Record{}
+	for r, err := range audit.Read(os.DirFS(dir)) {
+		switch {
+		case err != nil:
+			return nil, 0, err
+		case r.Event == audit.StopAdded:
+			held[r.Handle] = r
+		case r.Event == audit.StopLifted:
+			delete(held, r.Handle)
+		default:
+			continue
+		}
+		version = max(version, r.Count)
+	}
+	records := slices.SortedFunc(maps.Values(held), func(a, b audit.Record) int { return cmp.Compare(a.Seq, b.Seq) })
+	return journaledStops(records), version, nil
+}
