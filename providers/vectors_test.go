@@ -141,7 +141,7 @@ func writeVectors(t *testing.T) {
 	t.Helper()
 	ours, theirs := newSigner(), newSigner()
 	put := func(name string, b []byte) {
-		if err := os.WriteFile(filepath.Join(vectors, name), b, 0o644); err != nil { //nolint:gosec // public test data
+		if err := os.WriteFile(filepath.Join(vectors, name), b, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -82,8 +82,10 @@ func Platform() oidc.Platform {
 		MaxAge:   24 * time.Hour,
 		Typ:      []string{"jwt"},
 		Workload: []oidc.Segment{
-			{Literal: "ns"}, {Claim: namespacePointer},
-			{Literal: "sa"}, {Claim: accountPointer},
+			{Literal: "ns"},
+			{Claim: namespacePointer},
+			{Literal: "sa"},
+			{Claim: accountPointer},
 		},
 		Check:            check,
 		ReservedAudience: ReservedAudience,

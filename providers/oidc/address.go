@@ -68,14 +68,14 @@ func CheckURL(field, raw string, loopback bool, rules []DialRule) *Problem {
 	local := localName(host)
 	if addr, err := netip.ParseAddr(host); err == nil {
 		local = addr.Is4() && addr.IsLoopback() || addr == netip.IPv6Loopback()
-		if !(local && loopback) && !opened(rules, host, port) {
+		if (!local || !loopback) && !opened(rules, host, port) {
 			return wrong(FindingAddress, "%q names an address; write a name, or open it with `dial: [\"%s CIDR\"]`", raw, net.JoinHostPort(host, port))
 		}
 	} else {
 		switch {
 		case numeric(host):
 			return wrong(FindingAddress, "%q names an address in an unusual spelling; write a name", raw)
-		case local && !(loopback && host == "localhost") && !opened(rules, host, port):
+		case local && (!loopback || host != "localhost") && !opened(rules, host, port):
 			return wrong(FindingAddress, "%q names this machine; only `insecure_loopback` and the name localhost allow that", raw)
 		case strings.HasSuffix(host, "."):
 			return wrong(FindingURL, "%q ends its host with a dot; leave it out", raw)
@@ -84,7 +84,7 @@ func CheckURL(field, raw string, loopback bool, rules []DialRule) *Problem {
 			return wrong(FindingURL, "%q does not hold its host in lower-case ASCII form", raw)
 		}
 	}
-	if u.Scheme == "http" && !(local && loopback) {
+	if u.Scheme == "http" && (!local || !loopback) {
 		return wrong(FindingURL, "%q is not https; http is for loopback with `insecure_loopback: true` alone", raw)
 	}
 	return nil

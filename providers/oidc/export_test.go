@@ -3,8 +3,8 @@ package oidc
 // ParseObject is the strict JSON parser with the limits of tokens.
 func ParseObject(b []byte) (map[string]any, error) { return parseObject(b, tokenLimits()) }
 
-// IsDuplicate is the error for a member that is there twice.
-var IsDuplicate = errDuplicate
+// ErrDuplicate is the error for a member that is there twice.
+var ErrDuplicate = errDuplicate
 
 // ParseToken returns what the parser took apart, joined again by its caller.
 func ParseToken(raw string) (signed string, payload, sig []byte, claims map[string]any, err error) {

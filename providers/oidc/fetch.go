@@ -191,7 +191,7 @@ func (f *fetcher) get(ctx context.Context, target string) ([]byte, error) {
 	if err != nil {
 		return nil, cause(err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // nothing is written
+	defer resp.Body.Close()
 	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
 		return nil, fmt.Errorf("the answer is a redirect (%d), which is never followed", resp.StatusCode)
 	}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -51,8 +50,8 @@ func (i *idp) setKeys(h http.HandlerFunc)      { i.keys.Store(&h) }
 
 // newIDP starts an identity provider with a good document and key set. Its
 // certificate is for example.com.
-func newIDP(t testing.TB, start func(*httptest.Server)) *idp {
-	t.Helper()
+func newIDP(tb testing.TB, start func(*httptest.Server)) *idp {
+	tb.Helper()
 	i := &idp{}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/.well-known/openid-configuration", func(w http.ResponseWriter, r *http.Request) {
@@ -62,7 +61,7 @@ func newIDP(t testing.TB, start func(*httptest.Server)) *idp {
 	mux.HandleFunc("/keys", func(w http.ResponseWriter, r *http.Request) {
 		i.fetched.Add(1)
 		if r.Header.Get("Authorization") != "" || r.Header.Get("Cookie") != "" {
-			t.Error("a fetch carries credentials")
+			tb.Error("a fetch carries credentials")
 		}
 		(*i.keys.Load())(w, r)
 	})
@@ -71,12 +70,12 @@ func newIDP(t testing.TB, start func(*httptest.Server)) *idp {
 		_, _ = w.Write(allKeys())
 	})
 	i.Server = httptest.NewUnstartedServer(mux)
-	i.Config.ErrorLog = log.New(io.Discard, "", 0)
+	i.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	if start == nil {
 		start = (*httptest.Server).StartTLS
 	}
 	start(i.Server)
-	t.Cleanup(i.Close)
+	tb.Cleanup(i.Close)
 	i.url = "https://example.com:" + i.port()
 	if strings.HasPrefix(i.URL, "http:") {
 		i.url = i.URL
@@ -98,21 +97,21 @@ func (i *idp) ca() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: i.Certificate().Raw})
 }
 
-func (i *idp) rule(t testing.TB) oidc.DialRule {
-	t.Helper()
+func (i *idp) rule(tb testing.TB) oidc.DialRule {
+	tb.Helper()
 	r, err := oidc.ParseDialRule("example.com:" + i.port() + " 127.0.0.0/8")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return r
 }
 
-func (i *idp) provider(t testing.TB) oidc.Provider {
-	t.Helper()
+func (i *idp) provider(tb testing.TB) oidc.Provider {
+	tb.Helper()
 	p := provider()
 	p.Issuer, p.JWKSFile = i.url, nil
 	if i.Certificate() != nil {
-		p.CA, p.Dial = i.ca(), []oidc.DialRule{i.rule(t)}
+		p.CA, p.Dial = i.ca(), []oidc.DialRule{i.rule(tb)}
 	} else {
 		p.InsecureLoopback = true
 	}
@@ -153,8 +152,8 @@ type world struct {
 	events []string
 }
 
-func newWorld(t testing.TB, resolver oidc.Resolver, ps ...oidc.Provider) *world {
-	t.Helper()
+func newWorld(tb testing.TB, resolver oidc.Resolver, ps ...oidc.Provider) *world {
+	tb.Helper()
 	w := &world{clock: newClock(), log: &logs{}}
 	cfg := config(ps...)
 	cfg.Now, cfg.Resolver, cfg.Log = w.clock.Now, resolver, slog.New(slog.NewTextHandler(w.log, nil))
@@ -163,32 +162,32 @@ func newWorld(t testing.TB, resolver oidc.Resolver, ps ...oidc.Provider) *world 
 		defer w.mu.Unlock()
 		w.events = append(w.events, provider+":"+string(failure))
 	}
-	w.Set = newSet(t, cfg)
+	w.Set = newSet(tb, cfg)
 	return w
 }
 
 // unanswered checks for a 503 with this reason.
-func unanswered(t testing.TB, s *oidc.Set, token string, want trust.Reason) {
-	t.Helper()
+func unanswered(tb testing.TB, s *oidc.Set, token string, want trust.Reason) {
+	tb.Helper()
 	_, err := s.Verify(context.Background(), token)
 	var e *exchange.Error
 	if !errors.As(err, &e) || e.Reason != want || e.Code != exchange.Unavailable || e.RetryAfter <= 0 || e.Tell != "" {
-		t.Errorf("got %v, want 503 %s", err, want)
+		tb.Errorf("got %v, want 503 %s", err, want)
 	}
 	if err != nil && strings.Contains(err.Error(), canary) {
-		t.Errorf("an answer is in the error: %v", err)
+		tb.Errorf("an answer is in the error: %v", err)
 	}
 }
 
 // eventually polls, for what happens in the background.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
+func eventually(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		if ok() {
 			return
 		}
 	}
-	t.Fatal(what)
+	tb.Fatal(what)
 }
 
 func TestFetchOnce(t *testing.T) {
@@ -283,13 +282,13 @@ func TestHostileAnswers(t *testing.T) {
 		"307 http":     redirect(307, "http://example.com/keys"),
 		"308 loop":     redirect(308, "SELF/keys"),
 		"404": func(*idp) http.HandlerFunc {
-			return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(404); secret(w) }
+			return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound); secret(w) }
 		},
 		"500": func(*idp) http.HandlerFunc {
-			return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500); secret(w) }
+			return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError); secret(w) }
 		},
 		"204": func(*idp) http.HandlerFunc {
-			return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }
+			return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }
 		},
 		"text":  func(*idp) http.HandlerFunc { return func(w http.ResponseWriter, _ *http.Request) { secret(w) } },
 		"empty": func(*idp) http.HandlerFunc { return write(nil) },
@@ -508,7 +507,7 @@ func TestAge(t *testing.T) {
 // TestNeverFetched: a failure is remembered, and a start needs no answer.
 func TestNeverFetched(t *testing.T) {
 	i := newIDP(t, nil)
-	i.setKeys(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) })
+	i.setKeys(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
 	w := newWorld(t, answer("127.0.0.1"), i.provider(t))
 	w.Refresh(context.Background())
 	if i.asked.Load() != 0 {
@@ -643,7 +642,7 @@ func TestTLS(t *testing.T) {
 	}
 	t.Run("TLS 1.1", func(t *testing.T) {
 		i := newIDP(t, func(s *httptest.Server) {
-			s.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11} //nolint:gosec // the fault to find
+			s.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}
 			s.StartTLS()
 		})
 		w := newWorld(t, answer("127.0.0.1"), i.provider(t))

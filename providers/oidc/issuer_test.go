@@ -248,32 +248,32 @@ func config(ps ...oidc.Provider) oidc.Config {
 	return oidc.Config{TrustDomain: "gw.test", Providers: ps, Now: start, Log: slog.New(slog.DiscardHandler)}
 }
 
-func newSet(t testing.TB, cfg oidc.Config) *oidc.Set {
-	t.Helper()
+func newSet(tb testing.TB, cfg oidc.Config) *oidc.Set {
+	tb.Helper()
 	s, err := providers.New(cfg)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s
 }
 
 // reason is the reason of a refusal, "" for none.
-func reason(t testing.TB, err error) trust.Reason {
-	t.Helper()
+func reason(tb testing.TB, err error) trust.Reason {
+	tb.Helper()
 	if err == nil {
 		return ""
 	}
 	var e *exchange.Error
 	if !errors.As(err, &e) {
-		t.Fatalf("not an exchange.Error: %v", err)
+		tb.Fatalf("not an exchange.Error: %v", err)
 	}
 	return e.Reason
 }
 
 // refused checks that the token is refused for this reason, "" for none.
-func refused(t testing.TB, s *oidc.Set, token string, want trust.Reason) {
-	t.Helper()
-	if _, err := s.Verify(context.Background(), token); reason(t, err) != want {
-		t.Errorf("got %v, want %q", err, want)
+func refused(tb testing.TB, s *oidc.Set, token string, want trust.Reason) {
+	tb.Helper()
+	if _, err := s.Verify(context.Background(), token); reason(tb, err) != want {
+		tb.Errorf("got %v, want %q", err, want)
 	}
 }

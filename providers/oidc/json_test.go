@@ -104,7 +104,7 @@ func TestParseObjectRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := oidc.ParseObject([]byte(text))
-			if err == nil || errors.Is(err, oidc.IsDuplicate) || got != nil {
+			if err == nil || errors.Is(err, oidc.ErrDuplicate) || got != nil {
 				t.Errorf("got %v, %v", got, err)
 			}
 		})
@@ -115,7 +115,7 @@ func TestParseObjectRefuses(t *testing.T) {
 		"escaped": `{"a":1,"\u0061":2}`,
 	} {
 		t.Run("duplicate "+name, func(t *testing.T) {
-			if _, err := oidc.ParseObject([]byte(text)); !errors.Is(err, oidc.IsDuplicate) {
+			if _, err := oidc.ParseObject([]byte(text)); !errors.Is(err, oidc.ErrDuplicate) {
 				t.Errorf("got %v", err)
 			}
 		})

@@ -178,7 +178,7 @@ func parseKey(m map[string]any) (key, error) {
 	if k.bad == "" {
 		k.public, k.bad = publicKey(m)
 	}
-	if k.bad == "" && k.alg != "" && !(slices.Contains(algorithms(), k.alg) && fits(k.alg, k.public)) {
+	if k.bad == "" && k.alg != "" && (!slices.Contains(algorithms(), k.alg) || !fits(k.alg, k.public)) {
 		k.public, k.bad = nil, "the key's alg is not a signature of its type"
 	}
 	return k, nil

@@ -1,8 +1,6 @@
 package oidc_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/json"
@@ -165,7 +163,7 @@ func TestKid(t *testing.T) {
 // FuzzJWKS: a set that is taken has between one and a hundred keys, none of
 // them private, and a refused one no value.
 func FuzzJWKS(f *testing.F) {
-	f.Add(keySet(jwk("k", &ecdsa.PublicKey{Curve: elliptic.P256(), X: elliptic.P256().Params().Gx, Y: elliptic.P256().Params().Gy}, nil)))
+	f.Add(keySet(jwk("k", keys().p256, nil)))
 	f.Add([]byte(`{"keys":[{"kty":"RSA","n":"AQAB","e":"AQAB"}]}`))
 	f.Add([]byte(`{"keys":[{"kty":"OKP","crv":"Ed25519","x":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA","key_ops":["verify"]}]}`))
 	f.Add([]byte(`{"keys":[{"kty":"oct","k":"AA"}]}`))

@@ -72,9 +72,6 @@ func malformed(err error) *exchange.Error {
 	return exchange.Refuse(trust.ReasonMalformed, err)
 }
 
-// canonical is raw base64url that refuses spare bits that are not zero.
-var canonical = base64.RawURLEncoding.Strict()
-
 // segment decodes raw base64url in its canonical spelling only. The standard
 // decoder skips CR and LF, also when strict, so that one token would have many
 // spellings.
@@ -82,7 +79,7 @@ func segment(s string) ([]byte, error) {
 	if strings.IndexByte(s, '\n') >= 0 || strings.IndexByte(s, '\r') >= 0 {
 		return nil, errors.New("a line break in base64url")
 	}
-	b, err := canonical.DecodeString(s)
+	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
 	if err != nil {
 		return nil, errors.New("not canonical base64url")
 	}
