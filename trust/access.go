@@ -96,7 +96,7 @@ func parseHours(s string) (hours, error) {
 	if len(parts) != 3 {
 		return hours{}, errHours
 	}
-	h := hours{text: s}
+	h := hours{text: strings.Clone(s)} // s is a piece of a whole file
 	for _, span := range strings.Split(parts[0], ",") {
 		first, last, isRange := strings.Cut(span, "-")
 		from := weekday(first)

@@ -277,6 +277,9 @@ func (sizes) EstimateSize(node cost.AstNode) *cost.SizeEstimate {
 		if len(path) == 0 {
 			return nil
 		}
+		if path[0] == "request.scopes" || path[0] == "grant.scopes" {
+			return &cost.SizeEstimate{Max: maxScopes}
+		}
 		return &cost.SizeEstimate{Max: maxClaimItems}
 	case len(path) == 2:
 		return &cost.SizeEstimate{Max: meanItemBytes}

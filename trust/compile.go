@@ -33,7 +33,6 @@ type Findings = strictyaml.Findings
 // is immutable and safe for concurrent use. The zero value denies everything.
 type Policy struct {
 	sha        string
-	world      World
 	providers  map[string]*providerPolicy
 	rules      []*rule // sorted by name
 	byName     map[string]*rule
@@ -204,7 +203,7 @@ func Compile(world World, files []Source, now time.Time) (*Policy, Findings) {
 	documents := make([]document, len(files))
 	c.readAll(files, documents)
 
-	p := &Policy{world: world, providers: c.providers, byName: make(map[string]*rule, len(files))}
+	p := &Policy{providers: c.providers, byName: make(map[string]*rule, len(files))}
 	var findings Findings
 	guardNames := map[string]*guardrail{}
 	for i := range documents {

@@ -288,7 +288,7 @@ func (j *judging) grantConditions(t *rule, grant int, as closeness, tr *trace) (
 func (j *judging) bind(t *rule, grant int, as closeness) (missing string) {
 	g := &t.grants[grant]
 	j.scratch = Grant{Target: g.target, Resource: g.resource, Scopes: g.scopes, TTL: g.ttl}
-	if as == fits && j.req.Scopes != nil {
+	if as == fits && len(j.req.Scopes) > 0 {
 		j.scratch.Scopes = narrowed(g.scopes, j.req.Scopes)
 	}
 	if j.req.TTL > 0 && j.req.TTL < g.ttl {
@@ -314,7 +314,7 @@ func (j *judging) bind(t *rule, grant int, as closeness) (missing string) {
 		if j.req.Resource != "" {
 			j.vars.request.Resource = j.req.Resource
 		}
-		if j.req.Scopes != nil {
+		if len(j.req.Scopes) > 0 {
 			j.vars.request.Scopes = j.req.Scopes
 		}
 	}

@@ -31,6 +31,7 @@ func TestDecide(t *testing.T) {
 		want   verdict
 	}{
 		"control":               {req: trust.Request{Target: "t1"}, want: ok},
+		"empty scope":           {req: trust.Request{Target: "t1", Scopes: []string{}}, want: ok},
 		"narrower scope":        {req: trust.Request{Target: "t1", Scopes: []string{"list"}}, want: ok},
 		"named":                 {req: trust.Request{Target: "t1", Trust: "tr1"}, want: ok},
 		"wider scope":           {req: trust.Request{Target: "t1", Scopes: []string{"read", "write"}}, want: scope(trust.ReasonScopeNotGranted)},

@@ -133,7 +133,7 @@ func (tr *trace) grants(t *rule, j *judging, o outcome) {
 	if j.req.Resource != "" {
 		asked += ", resource " + j.req.Resource
 	}
-	if j.req.Scopes != nil {
+	if len(j.req.Scopes) > 0 {
 		asked += ", scope " + strings.Join(j.req.Scopes, " ")
 	}
 	given := make([]string, len(t.grants))
