@@ -8,15 +8,15 @@ import (
 	"cambio/trust"
 )
 
-func at(t testing.TB, zone, local string) time.Time {
-	t.Helper()
+func at(tb testing.TB, zone, local string) time.Time {
+	tb.Helper()
 	loc, err := time.LoadLocation(zone)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	when, err := time.ParseInLocation("2006-01-02 15:04:05", local, loc)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return when
 }

@@ -9,9 +9,9 @@ import (
 )
 
 // withCondition is the base document with one condition.
-func withCondition(t testing.TB, condition string) string {
-	t.Helper()
-	return edit(t, "grants:", "when:\n  - |-\n    "+strings.ReplaceAll(condition, "\n", "\n    ")+"\ngrants:")
+func withCondition(tb testing.TB, condition string) string {
+	tb.Helper()
+	return edit(tb, "grants:", "when:\n  - |-\n    "+strings.ReplaceAll(condition, "\n", "\n    ")+"\ngrants:")
 }
 
 func TestConditions(t *testing.T) {

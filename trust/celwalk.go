@@ -42,11 +42,8 @@ func (w *astWalk) expr(e celast.Expr, depth int) {
 		}
 		return
 	}
-	switch e.Kind() {
-	case celast.SelectKind, celast.CallKind:
-		if w.access(e) {
-			return
-		}
+	if w.access(e) {
+		return
 	}
 	switch e.Kind() {
 	case celast.IdentKind:
@@ -68,6 +65,7 @@ func (w *astWalk) expr(e celast.Expr, depth int) {
 		w.report(e, FindingCELSyntax, "compare single values", "messages cannot be built in a condition")
 	case celast.ComprehensionKind:
 		w.loop(e.AsComprehension(), depth)
+	case celast.LiteralKind, celast.UnspecifiedExprKind:
 	}
 }
 
@@ -238,18 +236,18 @@ func (w *astWalk) id() int64 {
 // optional reports an access with .? or [?] anywhere in its chain.
 func (w *astWalk) optional(e celast.Expr) bool {
 	for {
-		switch e.Kind() {
-		case celast.SelectKind:
+		if e.Kind() == celast.SelectKind {
 			e = e.AsSelect().Operand()
-		case celast.CallKind:
-			switch e.AsCall().FunctionName() {
-			case operators.OptSelect, operators.OptIndex:
-				return true
-			case operators.Index:
-				e = e.AsCall().Args()[0]
-			default:
-				return false
-			}
+			continue
+		}
+		if e.Kind() != celast.CallKind {
+			return false
+		}
+		switch e.AsCall().FunctionName() {
+		case operators.OptSelect, operators.OptIndex:
+			return true
+		case operators.Index:
+			e = e.AsCall().Args()[0]
 		default:
 			return false
 		}
@@ -299,23 +297,25 @@ func (w *astWalk) known(e celast.Expr, path []string) bool {
 // path returns the static path of an access that is rooted at claims; empty
 // for claims itself.
 func (w *astWalk) path(e celast.Expr) ([]string, bool) {
-	switch e.Kind() {
-	case celast.IdentKind:
+	if e.Kind() == celast.IdentKind {
 		return nil, e.AsIdent() == "claims"
-	case celast.SelectKind:
+	}
+	if e.Kind() == celast.SelectKind {
 		path, ok := w.path(e.AsSelect().Operand())
 		return append(path, e.AsSelect().FieldName()), ok
-	case celast.CallKind:
-		call := e.AsCall()
-		switch call.FunctionName() {
-		case operators.Index, operators.OptIndex, operators.OptSelect:
-			name, isText := literalText(call.Args()[1])
-			if !isText {
-				return nil, false
-			}
-			path, ok := w.path(call.Args()[0])
-			return append(path, name), ok
+	}
+	if e.Kind() != celast.CallKind {
+		return nil, false
+	}
+	call := e.AsCall()
+	switch call.FunctionName() {
+	case operators.Index, operators.OptIndex, operators.OptSelect:
+		name, isText := literalText(call.Args()[1])
+		if !isText {
+			return nil, false
 		}
+		path, ok := w.path(call.Args()[0])
+		return append(path, name), ok
 	}
 	return nil, false
 }

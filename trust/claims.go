@@ -15,7 +15,6 @@ type claimVar struct {
 	path   []string // the pointer, taken apart
 	typ    ClaimType
 	values []string // the closed set, where there is one
-	always bool
 }
 
 // claimSchema is what one identity provider's tokens may claim.
@@ -77,7 +76,7 @@ func (s *claimSchema) add(name string, path []string, c Claim) *claimVar {
 	if v, ok := s.byID[id]; ok {
 		return v
 	}
-	v := &claimVar{name: name, id: id, path: path, typ: c.Type, values: c.Values, always: c.Always}
+	v := &claimVar{name: name, id: id, path: path, typ: c.Type, values: c.Values}
 	s.byID[id] = v
 	s.byName[name] = v
 	s.byName[id] = v

@@ -26,9 +26,6 @@ type Source struct {
 	Data []byte
 }
 
-// Findings are what is to say about documents; see [strictyaml.Findings].
-type Findings = strictyaml.Findings
-
 // Policy is a whole folder of documents, compiled against one configuration. It
 // is immutable and safe for concurrent use. The zero value denies everything.
 type Policy struct {
@@ -187,24 +184,24 @@ func (c *compiler) guardEnv(from []string) (*celEnv, error) {
 type document struct {
 	rule      *rule
 	guardrail *guardrail
-	findings  Findings
+	findings  strictyaml.Findings
 }
 
 // Compile reads all documents against the configuration and returns one policy.
 // now serves warnings alone. With an error among the findings there is no
-// policy; all that is wrong with all files is reported at once. Findings are
+// policy; all that is wrong with all files is reported at once. The findings are
 // sorted by file and place.
-func Compile(world World, files []Source, now time.Time) (*Policy, Findings) {
+func Compile(world World, files []Source, now time.Time) (*Policy, strictyaml.Findings) {
 	files = slices.SortedFunc(slices.Values(files), func(a, b Source) int { return cmp.Compare(a.Name, b.Name) })
 	c, err := newCompiler(world, now)
 	if err != nil {
-		return nil, Findings{{ID: FindingInternal, Severity: strictyaml.Error, Message: err.Error()}}
+		return nil, strictyaml.Findings{{ID: FindingInternal, Severity: strictyaml.Error, Message: err.Error()}}
 	}
 	documents := make([]document, len(files))
 	c.readAll(files, documents)
 
 	p := &Policy{providers: c.providers, byName: make(map[string]*rule, len(files))}
-	var findings Findings
+	var findings strictyaml.Findings
 	guardNames := map[string]*guardrail{}
 	for i := range documents {
 		d := &documents[i]
@@ -232,7 +229,7 @@ func Compile(world World, files []Source, now time.Time) (*Policy, Findings) {
 		return nil, findings.Sorted()
 	}
 	if p.sha, err = policyHash(world, files); err != nil {
-		return nil, Findings{{ID: FindingInternal, Severity: strictyaml.Error, Message: err.Error()}}
+		return nil, strictyaml.Findings{{ID: FindingInternal, Severity: strictyaml.Error, Message: err.Error()}}
 	}
 	p.link()
 	return p, findings.Sorted()

@@ -12,7 +12,7 @@ import (
 )
 
 // ids are the ids of the errors of a compilation, once each, in order.
-func ids(findings trust.Findings, severity strictyaml.Severity) []string {
+func ids(findings strictyaml.Findings, severity strictyaml.Severity) []string {
 	var out []string
 	for _, f := range findings {
 		if f.Severity == severity && (len(out) == 0 || out[len(out)-1] != f.ID) {
@@ -209,7 +209,7 @@ func TestPolicyHash(t *testing.T) {
 		t.Errorf("the hash is not stable: %s", first)
 	}
 	seen := map[string]string{first: "base"}
-	note := func(what string, p *trust.Policy, findings trust.Findings) {
+	note := func(what string, p *trust.Policy, findings strictyaml.Findings) {
 		t.Helper()
 		if p == nil {
 			t.Fatalf("%s: %v", what, findings)

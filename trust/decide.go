@@ -373,7 +373,7 @@ func (j *judging) settle(p *Policy, d *Decision) {
 			}
 		case otherResource:
 			d.Blame, d.Reason = BlameTarget, ReasonResourceNotGrant
-		default:
+		case otherTarget, fits: // one that fits is a candidate, and does not come here
 			d.Blame, d.Reason = BlameTarget, ReasonTargetNotGranted
 		}
 	case j.elsewhere:

@@ -243,15 +243,19 @@ func TestStopsAndGuardrails(t *testing.T) {
 			[]string{base, guard + `request.ttl > duration("10m")`}, trust.StopSet{}, ask, verdict{trust.ReasonGuardrail, trust.BlameIdentity},
 		},
 		"narrowed ttl": {
-			[]string{base, guard + `grant.ttl > duration("10m") || request.ttl > duration("10m")`}, trust.StopSet{},
-			trust.Request{Target: "t1", TTL: 10 * time.Minute}, verdict{},
+			[]string{base, guard + `grant.ttl > duration("10m") || request.ttl > duration("10m")`},
+			trust.StopSet{},
+			trust.Request{Target: "t1", TTL: 10 * time.Minute},
+			verdict{},
 		},
 		"left out scopes": {
 			[]string{base, guard + `'"list" in request.scopes'`}, trust.StopSet{}, ask, verdict{trust.ReasonGuardrail, trust.BlameIdentity},
 		},
 		"narrowed scopes": {
-			[]string{base, guard + `'"list" in request.scopes || "list" in grant.scopes'`}, trust.StopSet{},
-			trust.Request{Target: "t1", Scopes: []string{"read"}}, verdict{},
+			[]string{base, guard + `'"list" in request.scopes || "list" in grant.scopes'`},
+			trust.StopSet{},
+			trust.Request{Target: "t1", Scopes: []string{"read"}},
+			verdict{},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -195,26 +195,29 @@ func (r *reader) extraClaims(n *strictyaml.Node, reserved []string, p *providerP
 			continue
 		}
 		c := claimTemplate{name: r.c.intern(key.Text)}
-		switch item.Kind {
-		case strictyaml.String:
-			var ok bool
-			if c.parts, ok = r.template(item, p); !ok {
-				continue
-			}
-			if c.parts == nil {
-				c.value = strings.Clone(item.Text)
-			}
-		case strictyaml.Bool:
-			c.value = item.Bool()
-		case strictyaml.Int:
-			c.value = item.Int()
-		default:
-			r.WrongType(item, "text")
+		if !r.extraClaim(&c, item, p) {
 			continue
 		}
 		out = append(out, c)
 	}
 	return out
+}
+
+// extraClaim reads the value of one extra claim.
+func (r *reader) extraClaim(c *claimTemplate, n *strictyaml.Node, p *providerPolicy) bool {
+	if n.Kind == strictyaml.Bool || n.Kind == strictyaml.Int {
+		c.value, _ = n.Value()
+		return true
+	}
+	if n.Kind != strictyaml.String {
+		r.WrongType(n, "text")
+		return false
+	}
+	var ok bool
+	if c.parts, ok = r.template(n, p); ok && c.parts == nil {
+		c.value = strings.Clone(n.Text)
+	}
+	return ok
 }
 
 // template takes ${claims.x} apart; nil parts mean that there is none.

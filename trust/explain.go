@@ -18,20 +18,19 @@ type Line struct {
 // Explanation says why a request is allowed or denied. It holds claims of the
 // token, and is for the trust's owner, never for the caller.
 type Explanation struct {
-	Allow       bool     `json:"allow"`
-	Reason      Reason   `json:"reason,omitempty"`
-	Detail      string   `json:"detail,omitempty"`
-	Trust       string   `json:"trust,omitempty"` // the deciding one, or the nearest miss
-	Owner       string   `json:"owner,omitempty"`
-	File        string   `json:"file,omitempty"`
-	Shadow      []string `json:"shadow,omitempty"`
-	Candidates  int      `json:"candidates"`
-	Lines       []Line   `json:"lines,omitempty"` // of Trust
-	Guardrails  []Line   `json:"guardrails,omitempty"`
-	Policy      string   `json:"policy_sha256"`
-	Decision    Decision `json:"-"`
-	holds       bool
-	failedLines int
+	Allow      bool     `json:"allow"`
+	Reason     Reason   `json:"reason,omitempty"`
+	Detail     string   `json:"detail,omitempty"`
+	Trust      string   `json:"trust,omitempty"` // the deciding one, or the nearest miss
+	Owner      string   `json:"owner,omitempty"`
+	File       string   `json:"file,omitempty"`
+	Shadow     []string `json:"shadow,omitempty"`
+	Candidates int      `json:"candidates"`
+	Lines      []Line   `json:"lines,omitempty"` // of Trust
+	Guardrails []Line   `json:"guardrails,omitempty"`
+	Policy     string   `json:"policy_sha256"`
+	Decision   Decision `json:"-"`
+	holds      bool
 }
 
 // Explain decides, and says line by line what the deciding trust asked for, or

@@ -81,9 +81,9 @@ func TestExplainAgrees(t *testing.T) {
 	}
 	reasons := map[trust.Reason]int{}
 	for range 400 {
-		docs := make([]string, 1+r.IntN(3))
-		for i := range docs {
-			docs[i] = document(i)
+		var docs []string
+		for i := range 1 + r.IntN(3) {
+			docs = append(docs, document(i))
 		}
 		if r.IntN(3) == 0 {
 			docs = append(docs, "guardrail: g\nowner: o\npurpose: p\nforbid: '"+pick(`request.to == "t2"`, `request.ttl > duration("12m")`)+"'\n")

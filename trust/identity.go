@@ -95,8 +95,8 @@ type Decision struct {
 	Grant        Grant  // meaningful when allowed
 	// Claims are the ones that an allowed decision rests on: the anchors, and
 	// those that match of the deciding trust names. They go to the journal.
-	Claims map[string]any
-	TokenUse     TokenUse
+	Claims   map[string]any
+	TokenUse TokenUse
 	// Mark asks for a use of an until-expiry token to be remembered all the
 	// same, because another trust of the provider is tighter.
 	Mark bool

@@ -146,12 +146,15 @@ func (tr *trace) grants(t *rule, j *judging, o outcome) {
 			given[i] += ", scope " + strings.Join(g.scopes, " ")
 		}
 	}
-	reason := ReasonTargetNotGranted
+	reason := Reason("")
 	switch o.close {
+	case otherTarget:
+		reason = ReasonTargetNotGranted
 	case otherResource:
 		reason = ReasonResourceNotGrant
 	case otherScope:
 		reason = ReasonScopeNotGranted
+	case fits:
 	}
 	tr.add("grants", o.close == fits, strings.Join(given, "; "), asked, reason)
 }

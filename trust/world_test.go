@@ -113,12 +113,12 @@ grants:
 `
 
 // edit replaces a piece of the base document, which must be there.
-func edit(t testing.TB, pairs ...string) string {
-	t.Helper()
+func edit(tb testing.TB, pairs ...string) string {
+	tb.Helper()
 	doc := base
 	for i := 0; i < len(pairs); i += 2 {
 		if !strings.Contains(doc, pairs[i]) {
-			t.Fatalf("the base document has no %q", pairs[i])
+			tb.Fatalf("the base document has no %q", pairs[i])
 		}
 		doc = strings.Replace(doc, pairs[i], pairs[i+1], 1)
 	}
@@ -134,11 +134,11 @@ func sources(docs ...string) []trust.Source {
 }
 
 // compile compiles documents that must load.
-func compile(t testing.TB, docs ...string) *trust.Policy {
-	t.Helper()
+func compile(tb testing.TB, docs ...string) *trust.Policy {
+	tb.Helper()
 	p, findings := trust.Compile(world(), sources(docs...), now())
 	if p == nil || findings.HasErrors() {
-		t.Fatalf("the documents do not load:\n%v", findings)
+		tb.Fatalf("the documents do not load:\n%v", findings)
 	}
 	return p
 }
