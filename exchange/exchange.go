@@ -63,9 +63,16 @@ func New(c Config) (*Broker, error) {
 		name    string
 		missing bool
 	}{
-		{"Verifier", c.Verifier == nil}, {"Policy", c.Policy == nil}, {"Targets", c.Targets == nil},
-		{"Replay", c.Replay == nil}, {"Journal", c.Journal == nil}, {"Stops", c.Stops == nil},
-		{"Issuer", c.Issuer == nil}, {"Now", c.Now == nil}, {"Rand", c.Rand == nil}, {"Log", c.Log == nil},
+		{"Verifier", c.Verifier == nil},
+		{"Policy", c.Policy == nil},
+		{"Targets", c.Targets == nil},
+		{"Replay", c.Replay == nil},
+		{"Journal", c.Journal == nil},
+		{"Stops", c.Stops == nil},
+		{"Issuer", c.Issuer == nil},
+		{"Now", c.Now == nil},
+		{"Rand", c.Rand == nil},
+		{"Log", c.Log == nil},
 	} {
 		if part.missing {
 			return nil, errors.New("exchange: Config lacks " + part.name)

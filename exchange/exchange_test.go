@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -145,7 +144,7 @@ func (w *world) broker(t *testing.T) *exchange.Broker {
 	b, err := exchange.New(exchange.Config{
 		Verifier: w, Policy: func() *trust.Policy { return policy }, Replay: w, Journal: w, Stops: w, Limiter: w,
 		Targets: map[string]exchange.Target{"t1": {Minter: w, Types: []string{jwtType}}},
-		Issuer:  iss, Now: func() time.Time { return w.now }, Rand: rand.Reader, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Issuer:  iss, Now: func() time.Time { return w.now }, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -452,7 +451,7 @@ func TestSecretHides(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log strings.Builder
-	slog.New(slog.NewTextHandler(&log, nil)).Info("x", slog.Any("s", s))
+	slog.New(slog.NewTextHandler(&log, nil)).InfoContext(t.Context(), "x", slog.Any("s", s))
 	if all := fmt.Sprintf("%s %v %+v %#v %q %s %s", s, s, s, s, s, text, log.String()); strings.Contains(all, "the-secret") {
 		t.Error(all)
 	}

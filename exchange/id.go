@@ -17,7 +17,7 @@ func NewID(now time.Time, rand io.Reader) string {
 	}
 	ms := now.UnixMilli()
 	for i := range 6 {
-		u[i] = byte(ms >> (40 - 8*i))
+		u[i] = byte(ms >> (40 - 8*i)) //nolint:gosec // the cut is meant: one byte of the 48 bits
 	}
 	u[6] = u[6]&0x0f | 0x70
 	u[8] = u[8]&0x3f | 0x80

@@ -228,7 +228,7 @@ func (c *checker) claims(n *strictyaml.Node, p IdentityProvider, platform oidc.P
 			c.r.Error(key, "claim-name", strconv.Quote(key.Text)+" is not a JSON pointer", "write ~0 for ~ and ~1 for / (RFC 6901)")
 		}
 		known, builtin := platform.Claims[key.Text]
-		if _, alias := platform.Aliases[key.Text]; alias || builtin && !(platform.Generic && key.Text == "sub") || key.Text == "act" || key.Text == "may_act" {
+		if _, alias := platform.Aliases[key.Text]; alias || builtin && (!platform.Generic || key.Text != "sub") || key.Text == "act" || key.Text == "may_act" {
 			c.r.Error(key, "claim-known", key.Text+" is the platform's own claim", "leave it out")
 			continue
 		}

@@ -6,7 +6,7 @@ import (
 )
 
 //go:embed cambio.schema.json
-var schema []byte //nolint:gochecknoglobals // go:embed knows no other form
+var schema []byte
 
 // Schema is the JSON Schema (draft 2020-12) of cambio.yaml. It is made from
 // [Config] and says what a field may look like; what fields must be to each

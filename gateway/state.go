@@ -26,7 +26,7 @@ func lockState(dir string) (unlock func(), err error) {
 	if info.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("gateway: state folder %s has mode %04o; run: chmod 700 %s", dir, info.Mode().Perm(), dir)
 	}
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the folder is the operator's to name
 	if err != nil {
 		return nil, fmt.Errorf("gateway: state lock: %w", err)
 	}

@@ -17,6 +17,8 @@ import (
 )
 
 // The token types of RFC 8693 section 3, and ours.
+//
+//nolint:gosec // names of token types, no credentials
 const (
 	tokenExchangeGrant = "urn:ietf:params:oauth:grant-type:token-exchange"
 	typeJWT            = "urn:ietf:params:oauth:token-type:jwt"
@@ -87,14 +89,16 @@ func checkEnvelope(r *http.Request) error {
 	return nil
 }
 
-// parseForm splits an urlencoded body. It counts before it splits, and refuses
-// what has two readings: a repeated parameter, a bad escape, a semicolon.
+// parseForm splits an urlencoded body. It counts while it splits and stops at
+// the bound, and refuses what has two readings: a repeated parameter, a bad
+// escape, a semicolon. So that fifty audiences are told what two are, the repeat
+// is found first.
 func parseForm(body string) (url.Values, error) {
-	if strings.Count(body, "&") >= maxParams {
-		return nil, malformed("list", "has more than 32 entries")
-	}
-	values := url.Values{}
+	values, entries := url.Values{}, 0
 	for pair := range strings.SplitSeq(body, "&") {
+		if entries++; entries > maxParams {
+			return nil, malformed("list", "has more than 32 entries")
+		}
 		if pair == "" {
 			continue
 		}

@@ -1,7 +1,9 @@
 package web
 
 import (
+	"bytes"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/netip"
 	"slices"
@@ -20,7 +22,8 @@ type ListenConfig struct {
 }
 
 // Listener wraps l: it closes peers that may not speak clear text to us, bounds
-// the connections of each address, and ends TLS.
+// the connections of each address, refuses folded header lines in clear text,
+// and ends TLS.
 func Listener(l net.Listener, c ListenConfig) net.Listener {
 	var guarded net.Listener = &guardedListener{Listener: l, c: c, open: map[netip.Addr]int{}}
 	if c.TLS != nil {
@@ -51,14 +54,17 @@ func (g *guardedListener) Accept() (net.Conn, error) {
 			_ = conn.Close()
 			continue
 		}
-		if contains(slices.Concat(g.c.TrustedProxies, g.c.TerminatedBy), peer) {
-			return conn, nil
+		if !contains(slices.Concat(g.c.TrustedProxies, g.c.TerminatedBy), peer) {
+			if !g.enter(peer) {
+				_ = conn.Close()
+				continue
+			}
+			conn = &countedConn{Conn: conn, leave: sync.OnceFunc(func() { g.leave(peer) })}
 		}
-		if !g.enter(peer) {
-			_ = conn.Close()
-			continue
+		if g.c.TLS == nil {
+			conn = &unfoldedConn{Conn: conn}
 		}
-		return &countedConn{Conn: conn, leave: sync.OnceFunc(func() { g.leave(peer) })}, nil
+		return conn, nil
 	}
 }
 
@@ -85,7 +91,38 @@ type countedConn struct {
 	leave func()
 }
 
+// Close ends the connection, and its place is free.
 func (c *countedConn) Close() error {
 	c.leave()
 	return c.Conn.Close()
+}
+
+// errFolded makes the HTTP server answer 400 and close.
+var errFolded = errors.New("web: a line begins with white space")
+
+// unfoldedConn refuses a line that begins with white space: a folded header
+// (RFC 9112 section 5.2). The HTTP library would join it to the line before,
+// and a proxy that ends TLS in front of us might read two headers where we read
+// one, and so pass what it should have checked. A form has no bare line feed, so
+// looking at every line, without knowing which are headers, refuses nothing
+// honest. Where TLS ends here no proxy reads along.
+type unfoldedConn struct {
+	net.Conn
+	lineStart bool // the byte before was a line feed
+}
+
+// Read returns nothing of a piece that holds a folded line.
+func (c *unfoldedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	for b := p[:n]; len(b) > 0; {
+		if c.lineStart && (b[0] == ' ' || b[0] == '\t') {
+			return 0, errFolded
+		}
+		i := bytes.IndexByte(b, '\n')
+		if c.lineStart = i >= 0; !c.lineStart {
+			break
+		}
+		b = b[i+1:]
+	}
+	return n, err
 }

@@ -34,7 +34,7 @@ func (s *server) decide(next http.Handler) http.Handler {
 // the request reaches the caller, and the stack that is logged holds no string.
 func (s *server) recoverPanic(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer func() {
+		defer func() { //nolint:contextcheck // the request carries it
 			v := recover()
 			if v == nil {
 				return

@@ -78,8 +78,13 @@ type heldAnswer struct {
 	body   bytes.Buffer
 }
 
-func (h *heldAnswer) Header() http.Header         { return h.header }
-func (h *heldAnswer) WriteHeader(int)             {}
+// Header is not sent: the answer's headers are ours.
+func (h *heldAnswer) Header() http.Header { return h.header }
+
+// WriteHeader ignores the library's status: the outcome is in the call.
+func (h *heldAnswer) WriteHeader(int) {}
+
+// Write keeps the body.
 func (h *heldAnswer) Write(p []byte) (int, error) { return h.body.Write(p) }
 
 // anonymousClient is the client_id that every token exchange carries inside:
@@ -108,8 +113,13 @@ func (b *binding) VerifyClient(context.Context, *op.Request[op.ClientCredentials
 // a panic is an answer of server_error.
 type workloadClient struct{ op.Client }
 
-func (workloadClient) GetID() string               { return anonymousClient }
+// GetID is the same for all.
+func (workloadClient) GetID() string { return anonymousClient }
+
+// AuthMethod is none: the subject token is the proof.
 func (workloadClient) AuthMethod() oidc.AuthMethod { return oidc.AuthMethodNone }
+
+// GrantTypes is token exchange alone.
 func (workloadClient) GrantTypes() []oidc.GrantType {
 	return []oidc.GrantType{oidc.GrantTypeTokenExchange}
 }
@@ -151,7 +161,7 @@ func (b *binding) TokenExchange(ctx context.Context, r *op.ClientRequest[oidc.To
 	}
 	c.result, c.err = b.exchanger.Exchange(ctx, req)
 	if c.err != nil {
-		return op.NewResponse(nil), nil
+		return op.NewResponse(nil), nil //nolint:nilerr // the call holds it
 	}
 	seconds := int64(c.result.ExpiresIn / time.Second)
 	if c.result.DryRun {

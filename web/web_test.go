@@ -56,7 +56,7 @@ func handler(t *testing.T, x web.Exchanger, change func(*web.Config)) (http.Hand
 	outcomes := &[]web.Outcome{}
 	c := web.Config{
 		Exchanger: x, Voice: voice{}, Issuer: "https://gw.test", Now: time.Now, Rand: rand.Reader,
-		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Observe: func(o web.Outcome) { *outcomes = append(*outcomes, o) },
+		Log: slog.New(slog.DiscardHandler), Observe: func(o web.Outcome) { *outcomes = append(*outcomes, o) },
 	}
 	if change != nil {
 		change(&c)

@@ -93,11 +93,11 @@ func (c *common) runDemo(ctx context.Context, stay bool) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	idp, err := standin.New(standin.Config{Now: c.io.now, Rand: rand.Reader})
+	idp, err := standin.New(standin.Config{Now: c.io.now, Rand: rand.Reader}) //nolint:contextcheck // it listens until it is closed
 	if err != nil {
 		return err
 	}
-	defer idp.Close()
+	defer idp.Close() //nolint:errcheck // it holds nothing that could be lost
 	d := &demo{io: c.io, dir: dir, idp: idp}
 	if err := d.write(); err != nil {
 		return err
@@ -278,7 +278,7 @@ func (d *demo) stopped(ctx context.Context) error {
 		if d.io.now().Sub(start) > stopPatience {
 			return errors.New("the stop was not in force in time")
 		}
-		time.Sleep(100 * time.Millisecond) //nolint:forbidigo // polling a real server, with a deadline
+		time.Sleep(100 * time.Millisecond)
 	}
 	d.printf("  in force after %.1f s", d.io.now().Sub(start).Seconds())
 	a, err := d.exchange(ctx, d.token(nil), nil)
@@ -395,7 +395,7 @@ func (d *demo) post(ctx context.Context, token string, more url.Values) (demoAns
 	if err != nil {
 		return demoAnswer{}, err
 	}
-	defer res.Body.Close() //nolint:errcheck // read to its end below
+	defer res.Body.Close()
 	a := demoAnswer{status: res.StatusCode}
 	if a.body, err = io.ReadAll(io.LimitReader(res.Body, maxInput)); err != nil {
 		return a, err

@@ -146,7 +146,7 @@ func (c *common) printCredential(cred client.Credential) error {
 	case c.output == "json":
 		enc := json.NewEncoder(c.io.out)
 		enc.SetIndent("", "  ")
-		return enc.Encode(cred)
+		return enc.Encode(cred) //nolint:gosec // to hand the credential over is the purpose
 	case cred.DryRun:
 		return lines(c.io.out, "would be allowed for %s; decision %s", time.Duration(cred.ExpiresIn)*time.Second, cred.DecisionID)
 	case c.output == "env":

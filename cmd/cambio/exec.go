@@ -12,10 +12,12 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// childExit ends the program with the child's status; the child has said why.
-type childExit struct{ code int }
+// childExitError ends the program with the child's status; the child has said why.
+type childExitError struct{ code int }
 
-func (e *childExit) Error() string { return fmt.Sprintf("the command ended with status %d", e.code) }
+func (e *childExitError) Error() string {
+	return fmt.Sprintf("the command ended with status %d", e.code)
+}
 
 func execCommand(c *common) *cobra.Command {
 	a := &ask{c: c}
@@ -65,10 +67,10 @@ func (c *common) runChild(ctx context.Context, args, env []string) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &status) && status.ExitCode() >= 0:
-		return &childExit{status.ExitCode()}
+		return &childExitError{status.ExitCode()}
 	case errors.As(err, &status):
 		if ws, ok := status.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
-			return &childExit{128 + int(ws.Signal())}
+			return &childExitError{128 + int(ws.Signal())}
 		}
 	}
 	return &failure{code: exitError, err: fmt.Errorf("cannot run %s: %w", args[0], err), next: "check the command's name and PATH"}

@@ -42,7 +42,7 @@ func exitCode(err error) int {
 	var f *failure
 	var findings strictyaml.Findings
 	var refused *client.Refusal
-	var child *childExit
+	var child *childExitError
 	switch {
 	case err == nil:
 		return exitOK
@@ -75,7 +75,7 @@ func refusedCode(r *client.Refusal) int {
 // report writes an error for people, or as one JSON object with --output json.
 // It goes to stderr: stdout is data only.
 func (s *stdio) report(err error, asJSON bool) {
-	var child *childExit
+	var child *childExitError
 	if err == nil || errors.As(err, &child) {
 		return // the child said what it had to say
 	}
@@ -101,7 +101,7 @@ func (s *stdio) report(err error, asJSON bool) {
 	if asJSON {
 		enc := json.NewEncoder(s.err)
 		enc.SetEscapeHTML(false)
-		_ = enc.Encode(out) // stderr is gone: nobody to tell
+		_ = enc.Encode(out) //nolint:errchkjson // stderr is gone: nobody to tell
 		return
 	}
 	_, _ = fmt.Fprintf(s.err, "%s %s\n", s.red("error:"), out.Error)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -14,33 +13,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"cambio/issuer"
 	"cambio/keystore"
 )
 
 func keysCommand(c *common) *cobra.Command {
 	return group("keys", "List, rotate and revoke the issuer's signing keys",
 		keysListCommand(c), keysRotateCommand(c), keysRevokeCommand(c))
-}
-
-// keyRow is one key, as it is shown.
-type keyRow struct {
-	KID            string       `json:"kid"`
-	Alg            issuer.Alg   `json:"alg"`
-	State          issuer.State `json:"state"`
-	Published      time.Time    `json:"published"`
-	Activated      time.Time    `json:"activated,omitzero"`
-	Retired        time.Time    `json:"retired,omitzero"`
-	SignsFrom      time.Time    `json:"signs_from,omitzero"`
-	PublishedUntil time.Time    `json:"published_until,omitzero"`
-}
-
-func rowsOf(r issuer.Ring) []keyRow {
-	rows := make([]keyRow, len(r.Keys))
-	for i, k := range r.Keys {
-		rows[i] = keyRow{k.KID, k.Alg, k.State, k.Published, k.Activated, k.Retired, k.SignsFrom(), k.PublishedUntil()}
-	}
-	return rows
 }
 
 // keys opens the key store of the configuration.
@@ -66,35 +44,35 @@ func keysListCommand(c *common) *cobra.Command {
 				return err
 			}
 			ring, err := store.Load(cmd.Context())
-			if errors.Is(err, issuer.ErrNoKeys) {
+			if errors.Is(err, keystore.ErrNoKeys) {
 				return &failure{code: exitError, err: errors.New("there are no keys yet"), next: "the first `cambio serve` makes them"}
 			}
 			if err != nil {
 				return err
 			}
-			return c.printRing(ring)
+			return c.printKeys(keystore.Rows(ring), ring.RotatableAt())
 		},
 	}
 }
 
-func (c *common) printRing(r issuer.Ring) error {
+func (c *common) printKeys(rows []keystore.Row, rotatable time.Time) error {
 	if c.json() {
 		enc := json.NewEncoder(c.io.out)
 		enc.SetIndent("", "  ")
-		return enc.Encode(map[string]any{"keys": rowsOf(r), "rotatable_at": r.RotatableAt()})
+		return enc.Encode(map[string]any{"keys": rows, "rotatable_at": rotatable})
 	}
 	w := tabwriter.NewWriter(c.io.out, 0, 4, 2, ' ', 0)
 	if err := lines(w, "KID\tALG\tSTATE\tPUBLISHED\tNOTE"); err != nil {
 		return err
 	}
-	for _, row := range rowsOf(r) {
+	for _, row := range rows {
 		note := ""
 		switch row.State {
-		case issuer.Next:
+		case "next":
 			note = "may sign from " + stamp(row.SignsFrom)
-		case issuer.Active:
+		case "active":
 			note = "signs since " + stamp(row.Activated)
-		case issuer.Retired:
+		case "retired":
 			note = "published until " + stamp(row.PublishedUntil)
 		}
 		if err := lines(w, "%s\t%s\t%s\t%s\t%s", row.KID, row.Alg, row.State, stamp(row.Published), note); err != nil {
@@ -123,21 +101,15 @@ when they like, and would refuse what an unknown key signed.`,
 			if err != nil {
 				return err
 			}
-			now := c.io.now()
-			ring, err := store.Update(cmd.Context(), func(r issuer.Ring) (issuer.Ring, error) {
-				if len(r.Keys) == 0 {
-					return issuer.Ring{}, issuer.ErrNoKeys
-				}
-				return issuer.Rotate(issuer.Prune(r, now), now, rand.Reader, force)
-			})
-			if soon := (*issuer.TooSoonError)(nil); errors.As(err, &soon) {
+			ring, err := store.Rotate(cmd.Context(), c.io.now(), rand.Reader, force)
+			if soon := (*keystore.TooSoonError)(nil); errors.As(err, &soon) {
 				return &failure{code: exitRetry, err: err, next: "rotate again after " + stamp(soon.Until) + ", or --force if relying parties surely fetch the key set anew"}
 			}
 			if err != nil {
 				return err
 			}
 			c.io.say("rotated; running gateways follow within 60 s, the next rotation is possible from %s", stamp(ring.RotatableAt()))
-			return c.printRing(ring)
+			return c.printKeys(keystore.Rows(ring), ring.RotatableAt())
 		},
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "also with a next key that was published for less than 24 h")
@@ -160,45 +132,50 @@ as that one fetches the key set anew; the command says until when that may take.
 			if err != nil {
 				return err
 			}
-			now := c.io.now()
 			store := keystore.NewFiles(config.Keys, slog.New(slog.NewTextHandler(c.io.err, nil)))
-			if err := revoke(cmd.Context(), store, args[0], now); err != nil {
+			left, err := store.Revoke(cmd.Context(), args[0], c.io.now(), rand.Reader)
+			if errors.Is(err, keystore.ErrUnknownKey) {
+				return &failure{code: exitError, err: fmt.Errorf("no key %s", args[0]), next: "cambio keys list"}
+			}
+			if err != nil {
 				return err
 			}
-			return c.printAftermath(args[0], slices.Sorted(maps.Keys(config.Targets)), issuer.AfterRevoke(now))
+			return c.printAftermath(aftermath{
+				Revoked: args[0], Unpublished: left.Unpublished, Accepted: left.KeySets, Honest: left.Tokens,
+				targets: slices.Sorted(maps.Keys(config.Targets)),
+			})
 		},
 	}
 }
 
-func revoke(ctx context.Context, store *keystore.Files, kid string, now time.Time) error {
-	_, err := store.Update(ctx, func(r issuer.Ring) (issuer.Ring, error) {
-		return issuer.Revoke(r, kid, now, rand.Reader)
-	})
-	if errors.Is(err, issuer.ErrUnknownKey) {
-		return &failure{code: exitError, err: fmt.Errorf("no key %s", kid), next: "cambio keys list"}
-	}
-	return err
+// aftermath is what a revocation does not end at once.
+type aftermath struct {
+	Revoked     string
+	Unpublished time.Time // out of every gateway's key set
+	Accepted    time.Time // by a relying party that follows our max-age
+	Honest      time.Time // when the last token that it rightly signed ends
+	targets     []string
 }
 
 // printAftermath tells for each target until when the key may still be accepted:
 // a revocation that looks immediate and is not would be a dishonest kill switch.
-func (c *common) printAftermath(kid string, targets []string, a issuer.Aftermath) error {
+func (c *common) printAftermath(a aftermath) error {
 	if c.json() {
 		until := map[string]time.Time{}
-		for _, t := range targets {
-			until[t] = a.KeySets
+		for _, t := range a.targets {
+			until[t] = a.Accepted
 		}
 		return json.NewEncoder(c.io.out).Encode(map[string]any{
-			"revoked": kid, "unpublished_by": a.Unpublished, "accepted_until": until, "honest_tokens_end": a.Tokens,
+			"revoked": a.Revoked, "unpublished_by": a.Unpublished, "accepted_until": until, "honest_tokens_end": a.Honest,
 		})
 	}
-	if err := lines(c.io.out, "revoked %s; out of the key set on every gateway by %s", kid, stamp(a.Unpublished)); err != nil {
+	if err := lines(c.io.out, "revoked %s; out of the key set on every gateway by %s", a.Revoked, stamp(a.Unpublished)); err != nil {
 		return err
 	}
-	for _, t := range targets {
-		if err := lines(c.io.out, "  %s: may accept it until %s, if it follows our max-age of 300 s; one that does not, until it fetches the keys anew", t, stamp(a.KeySets)); err != nil {
+	for _, t := range a.targets {
+		if err := lines(c.io.out, "  %s: may accept it until %s, if it follows our max-age of 300 s; one that does not, until it fetches the keys anew", t, stamp(a.Accepted)); err != nil {
 			return err
 		}
 	}
-	return lines(c.io.out, "  a relying party that checks the key only once honours its tokens until %s", stamp(a.Tokens))
+	return lines(c.io.out, "  a relying party that checks the key only once honours its tokens until %s", stamp(a.Honest))
 }

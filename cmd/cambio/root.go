@@ -16,7 +16,7 @@ import (
 // run is the program: it takes the arguments after its name and returns the
 // exit status.
 func run(ctx context.Context, io *stdio, args []string) int {
-	root, common := newRoot(io)
+	root, common := newRoot(io) //nolint:contextcheck // commands get theirs when they run
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	io.report(err, common.json())

@@ -177,7 +177,7 @@ func (c *common) explain(q question) error {
 		return err
 	}
 	if !e.Allow {
-		return &childExit{exitDenied} // it was said already
+		return &childExitError{exitDenied} // it was said already
 	}
 	return nil
 }

@@ -86,6 +86,7 @@ func (b *Buffer) String() string {
 type Setup struct {
 	Config      string            // replaces the whole configuration; {{ISS1}}, {{ISS2}} stand for the identity providers' URLs
 	Limits      string            // replaces `limits`; default: none
+	Server      string            // lines added at the top level, such as "trusted_proxies: [127.0.0.1/32]"
 	Provider1   string            // lines added to the identity provider iss1, such as "algs: [ES256]"
 	Provider2   string            // the same for iss2
 	Trusts      map[string]string // file name to document; default: tr1.yaml and tr2.yaml
@@ -115,18 +116,18 @@ type Rig struct {
 var keys = sync.OnceValues(func() ([]standin.Key, error) { return standin.DefaultKeys(rand.Reader) }) //nolint:gochecknoglobals // a cache of test keys
 
 // New starts a gateway, and ends it with the test.
-func New(t testing.TB, s Setup) *Rig {
-	t.Helper()
-	r := &Rig{T: t, Clock: &Clock{}, Dir: s.Dir, Log: &Buffer{}, Checkpoints: &Buffer{}, setup: s}
+func New(tb testing.TB, s Setup) *Rig {
+	tb.Helper()
+	r := &Rig{T: tb, Clock: &Clock{}, Dir: s.Dir, Log: &Buffer{}, Checkpoints: &Buffer{}, setup: s}
 	if r.Dir == "" {
-		r.Dir = t.TempDir()
+		r.Dir = tb.TempDir()
 	}
 	r.ISS1, r.ISS2 = r.identityProvider(), r.identityProvider()
 	r.WriteTrusts(s.Trusts)
 	if err := r.Start(); err != nil {
-		t.Fatalf("the gateway does not start: %v", err)
+		tb.Fatalf("the gateway does not start: %v", err)
 	}
-	t.Cleanup(r.Stop)
+	tb.Cleanup(r.Stop)
 	return r
 }
 
@@ -174,6 +175,7 @@ func (r *Rig) ConfigText() string {
 	if text == "" {
 		text = `issuer: https://gw.test
 limits: ` + limits + `
+` + r.setup.Server + `
 identity_providers:
   iss1:
     type: github-actions
@@ -347,7 +349,7 @@ func (r *Rig) Do(req *http.Request) Answer {
 	if err != nil {
 		r.T.Fatal(err)
 	}
-	defer res.Body.Close() //nolint:errcheck // read to its end below
+	defer res.Body.Close()
 	raw, err := io.ReadAll(res.Body)
 	if err != nil {
 		r.T.Fatal(err)
@@ -395,14 +397,14 @@ func (r *Rig) Records(decision string) []audit.Record {
 }
 
 // Eventually polls until done, and fails the test after ten seconds.
-func Eventually(t testing.TB, what string, done func() bool) {
-	t.Helper()
+func Eventually(tb testing.TB, what string, done func() bool) {
+	tb.Helper()
 	deadline := time.Now().Add(10 * time.Second)
 	for !done() {
 		if time.Now().After(deadline) {
-			t.Fatalf("never came: %s", what)
+			tb.Fatalf("never came: %s", what)
 		}
-		time.Sleep(5 * time.Millisecond) //nolint:forbidigo // polling a real server, with a deadline
+		time.Sleep(5 * time.Millisecond)
 	}
 }
 
