@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -52,16 +52,25 @@ the command's own.`,
 	return cmd
 }
 
-// killDelay is what a child gets to end by itself after the signal.
-const killDelay = 10 * time.Second
-
+// runChild runs the command until it ends by itself. ctx ends with the first
+// signal, and must not kill the child, which gets the signal itself.
 func (c *common) runChild(ctx context.Context, args, env []string) error {
-	child := exec.CommandContext(ctx, args[0], args[1:]...) //nolint:gosec // running the user's command is the purpose
+	child := exec.CommandContext(context.WithoutCancel(ctx), args[0], args[1:]...) //nolint:gosec // running the user's command is the purpose
 	child.Env = append(os.Environ(), env...)
 	child.Stdin, child.Stdout, child.Stderr = c.io.in, c.io.out, c.io.err
-	child.Cancel = func() error { return child.Process.Signal(syscall.SIGTERM) }
-	child.WaitDelay = killDelay
-	err := child.Run()
+	signals := make(chan os.Signal, 8) // a burst; one lost in it was sent twice
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)
+	defer signal.Stop(signals)
+	if ctx.Err() != nil {
+		return ctx.Err() // the signal came before there was a child to pass it on to
+	}
+	err := child.Start()
+	if err == nil {
+		ended := make(chan struct{})
+		go passOn(signals, child.Process, ended)
+		err = child.Wait()
+		close(ended)
+	}
 	var status *exec.ExitError
 	switch {
 	case err == nil:
@@ -74,4 +83,16 @@ func (c *common) runChild(ctx context.Context, args, env []string) error {
 		}
 	}
 	return &failure{code: exitError, err: fmt.Errorf("cannot run %s: %w", args[0], err), next: "check the command's name and PATH"}
+}
+
+// passOn sends the child each signal that we get.
+func passOn(signals <-chan os.Signal, child *os.Process, ended <-chan struct{}) {
+	for {
+		select {
+		case <-ended:
+			return
+		case s := <-signals:
+			_ = child.Signal(s) // it has ended: Wait tells
+		}
+	}
 }

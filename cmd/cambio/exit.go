@@ -58,6 +58,8 @@ func exitCode(err error) int {
 		return refusedCode(refused)
 	case errors.Is(err, context.Canceled):
 		return 130
+	case errors.Is(err, client.ErrUnreachable):
+		return exitRetry
 	}
 	return exitError
 }
@@ -70,6 +72,25 @@ func refusedCode(r *client.Refusal) int {
 		return exitRetry
 	}
 	return exitDenied
+}
+
+// nextStep is one thing that the user can do about an error, or "".
+func nextStep(err error) string {
+	var f *failure
+	var refused *client.Refusal
+	switch {
+	case errors.As(err, &f):
+		return f.next
+	case errors.As(err, &refused) && refused.Retryable():
+		return "try again later; it was tried several times already"
+	case errors.As(err, &refused) && refused.DecisionID != "":
+		return "quote the decision_id to whoever runs the gateway: cambio audit show " + refused.DecisionID
+	case errors.As(err, &refused):
+		return "check --server: it must be the gateway's URL"
+	case errors.Is(err, client.ErrUnreachable):
+		return "check --server and the network, and try again"
+	}
+	return ""
 }
 
 // report writes an error for people, or as one JSON object with --output json.
@@ -94,10 +115,7 @@ func (s *stdio) report(err error, asJSON bool) {
 	if errors.As(err, &refused) {
 		out.Decision = refused.DecisionID
 	}
-	var f *failure
-	if errors.As(err, &f) {
-		out.Next = f.next
-	}
+	out.Next = nextStep(err)
 	if asJSON {
 		enc := json.NewEncoder(s.err)
 		enc.SetEscapeHTML(false)

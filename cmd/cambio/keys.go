@@ -45,7 +45,7 @@ func keysListCommand(c *common) *cobra.Command {
 			}
 			ring, err := store.Load(cmd.Context())
 			if errors.Is(err, keystore.ErrNoKeys) {
-				return &failure{code: exitError, err: errors.New("there are no keys yet"), next: "the first `cambio serve` makes them"}
+				return noKeys()
 			}
 			if err != nil {
 				return err
@@ -53,6 +53,10 @@ func keysListCommand(c *common) *cobra.Command {
 			return c.printKeys(keystore.Rows(ring), ring.RotatableAt())
 		},
 	}
+}
+
+func noKeys() error {
+	return &failure{code: exitError, err: errors.New("there are no keys yet"), next: "the first `cambio serve` makes them"}
 }
 
 func (c *common) printKeys(rows []keystore.Row, rotatable time.Time) error {
@@ -97,6 +101,9 @@ A next key signs only after it was published for 24 h: clouds fetch a key set
 when they like, and would refuse what an unknown key signed.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := c.checkOutput("text", "json"); err != nil {
+				return err
+			}
 			store, err := c.keys()
 			if err != nil {
 				return err
@@ -104,6 +111,9 @@ when they like, and would refuse what an unknown key signed.`,
 			ring, err := store.Rotate(cmd.Context(), c.io.now(), rand.Reader, force)
 			if soon := (*keystore.TooSoonError)(nil); errors.As(err, &soon) {
 				return &failure{code: exitRetry, err: err, next: "rotate again after " + stamp(soon.Until) + ", or --force if relying parties surely fetch the key set anew"}
+			}
+			if errors.Is(err, keystore.ErrNoKeys) {
+				return noKeys()
 			}
 			if err != nil {
 				return err

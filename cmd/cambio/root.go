@@ -53,8 +53,8 @@ func newRoot(io *stdio) (*cobra.Command, *common) {
 		Long:          rootHelp,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          noArgs,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args:          cobra.ArbitraryArgs, // as for every group
+		RunE:          helpOnly,
 	}
 	root.SetIn(io.in)
 	root.SetOut(io.out)
@@ -75,20 +75,32 @@ func newRoot(io *stdio) (*cobra.Command, *common) {
 		trustCommand(c), auditCommand(c), keysCommand(c), stopCommand(c),
 		configCommand(c), versionCommand(c),
 	)
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "completion" { // the library's own knows no exit status for a mistake
+			cmd.Args, cmd.RunE = cobra.ArbitraryArgs, helpOnly
+		}
+	}
 	return root, c
 }
 
 // group is a command that only holds others; an unknown one is a mistake, not a
 // request for help.
 func group(use, short string, children ...*cobra.Command) *cobra.Command {
-	g := &cobra.Command{Use: use, Short: short, RunE: func(cmd *cobra.Command, args []string) error {
-		if len(args) > 0 {
-			return &failure{code: exitUsage, err: fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath()), next: cmd.CommandPath() + " --help"}
-		}
-		return cmd.Help()
-	}}
+	g := &cobra.Command{Use: use, Short: short, RunE: helpOnly}
 	g.AddCommand(children...)
 	return g
+}
+
+func helpOnly(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return cmd.Help()
+	}
+	next := cmd.CommandPath() + " --help"
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		next = "did you mean " + cmd.CommandPath() + " " + near[0] + "?"
+	}
+	return &failure{code: exitUsage, err: fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath()), next: next}
 }
 
 // noArgs refuses arguments with a next step.

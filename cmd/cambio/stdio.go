@@ -22,17 +22,17 @@ type stdio struct {
 	http     *http.Client
 	outTTY   bool // stdout is a terminal
 	errTTY   bool // stderr is one
-	colour   bool // stderr and stdout may be coloured
+	colour   bool // both are, and the user did not say no: an escape in a file is rubbish
 }
 
 func systemIO() *stdio {
-	tty := term.IsTerminal(int(os.Stdout.Fd()))
+	outTTY, errTTY := term.IsTerminal(int(os.Stdout.Fd())), term.IsTerminal(int(os.Stderr.Fd()))
 	return &stdio{
 		in: os.Stdin, out: os.Stdout, err: os.Stderr,
 		getenv: os.Getenv, lookup: os.LookupEnv, readFile: os.ReadFile, now: time.Now,
-		outTTY: tty, errTTY: term.IsTerminal(int(os.Stderr.Fd())),
+		outTTY: outTTY, errTTY: errTTY,
 		// NO_COLOR: https://no-color.org, any non-empty value
-		colour: tty && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
+		colour: outTTY && errTTY && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
 	}
 }
 

@@ -57,6 +57,7 @@ until when.`,
 			if err != nil {
 				return err
 			}
+			c.warnUnknown(config, trust.StopKind(args[0]), args[1])
 			stop, err := store.Add(trust.Stop{Kind: trust.StopKind(args[0]), What: args[1], Reason: reason, Until: end})
 			if errors.Is(err, stops.ErrInvalid) {
 				return &failure{code: exitUsage, err: err, next: "cambio stop add --help"}
@@ -70,6 +71,22 @@ until when.`,
 	cmd.Flags().StringVar(&reason, "reason", "", "why (required)")
 	cmd.Flags().StringVar(&until, "until", "", "when it ends: an RFC 3339 time, or a span such as 2h; default: until it is lifted")
 	return cmd
+}
+
+// warnUnknown says that nothing has the name that is being stopped: a stop with
+// a slip of the pen stops nothing, and looks as if it did.
+func (c *common) warnUnknown(config gateway.Config, kind trust.StopKind, what string) {
+	known := true
+	switch kind {
+	case trust.StopProvider:
+		_, known = config.IdentityProviders[what]
+	case trust.StopTarget:
+		_, known = config.Targets[what]
+	case trust.StopTrust, trust.StopWorkload: // documents come and go, and workloads are not listed
+	}
+	if !known {
+		c.io.say("%s the configuration has no %s %s", c.io.red("warning:"), kind, what)
+	}
 }
 
 // untilFlag reads --until; zero means without end.
@@ -201,6 +218,9 @@ func stopLiftCommand(c *common) *cobra.Command {
 		Short: "Lift a stop",
 		Args:  exactly("STOP-ID"),
 		RunE: func(_ *cobra.Command, args []string) error {
+			if err := c.checkOutput("text", "json"); err != nil {
+				return err
+			}
 			store, _, err := c.stopStore()
 			if err != nil {
 				return err
@@ -211,6 +231,9 @@ func stopLiftCommand(c *common) *cobra.Command {
 			}
 			if err != nil {
 				return err
+			}
+			if c.json() {
+				return json.NewEncoder(c.io.out).Encode(map[string]any{"lifted": s, "in_force_within": "5s"})
 			}
 			return lines(c.io.out, "lifted %s: %s %s is judged by its trusts again within 5 s", s.ID, s.Kind, s.What)
 		},
@@ -225,6 +248,9 @@ func stopRestoreCommand(c *common) *cobra.Command {
 A gateway without a list that it can rely on answers 503 until then.`,
 		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
+			if err := c.checkOutput("text", "json"); err != nil {
+				return err
+			}
 			store, config, err := c.stopStore()
 			if err != nil {
 				return err
@@ -236,6 +262,9 @@ A gateway without a list that it can rely on answers 503 until then.`,
 			set, err := store.Restore(journaled, version)
 			if err != nil {
 				return err
+			}
+			if c.json() {
+				return c.printStops(set)
 			}
 			return lines(c.io.out, "restored %d stops as version %d", len(set.All()), set.Version())
 		},

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cambio/gateway"
+	"cambio/stops"
 	"cambio/trust"
 	"cambio/trust/strictyaml"
 )
@@ -169,6 +170,11 @@ func (c *common) explain(q question) error {
 	if _, ok := config.IdentityProviders[q.provider]; !ok {
 		return usage("--provider %s: the configuration has no such identity provider", q.provider)
 	}
+	// A stop denies whatever the documents say. Without a state folder, as on a
+	// developer's machine, there is none to know of.
+	if set, err := (stops.Store{Dir: config.State, Now: c.io.now}).List(); err == nil {
+		asked.Stops = set
+	}
 	e, err := gateway.Explain(config, asked)
 	if err != nil {
 		return err
@@ -219,7 +225,14 @@ func (c *common) printExplanation(e trust.Explanation, decoded bool) error {
 	if c.json() {
 		enc := json.NewEncoder(c.io.out)
 		enc.SetIndent("", "  ")
-		return enc.Encode(e)
+		out := struct {
+			trust.Explanation
+			Signature string `json:"signature,omitempty"`
+		}{Explanation: e}
+		if decoded {
+			out.Signature = "not checked"
+		}
+		return enc.Encode(out)
 	}
 	if err := lines(c.io.out, "%s", strings.TrimRight(e.String(), "\n")); err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -29,7 +30,7 @@ sent; its signature is not checked.`,
 			}
 			audience := a.audience
 			if audience == "" {
-				audience = a.server
+				audience = strings.TrimRight(a.server, "/")
 			}
 			token, err := source.Token(cmd.Context(), audience)
 			if err != nil {
