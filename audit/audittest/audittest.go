@@ -23,34 +23,54 @@ var ErrDisk = errors.New("audittest: input/output error")
 type PowerLoss struct {
 	mu    sync.Mutex
 	files []*lossyFile
+	off   bool
+	syncs int   // until the power goes by itself; 0: it does not
+	keep  int64 // what Crash then gets
+}
+
+// CrashOnSync lets the power go when the n-th sync from now is asked for: behind
+// the write, before the disk has it.
+func (p *PowerLoss) CrashOnSync(n int, keep int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.syncs, p.keep = n, keep
 }
 
 // Open creates a file.
 func (p *PowerLoss) Open(path string) (audit.File, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.off {
+		return nil, ErrDisk
+	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	lossy := &lossyFile{disk: p, f: f}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.files = append(p.files, lossy)
 	return lossy, nil
 }
 
 // Crash cuts each file where it was last synced, or up to keep bytes behind: a
-// disk may have written a part. Afterwards all writes and syncs fail, as those
-// of a process that is gone.
+// disk may have written a part. Afterwards everything fails, as for a process
+// that is gone.
 func (p *PowerLoss) Crash(keep int64) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.crash(keep)
+}
+
+func (p *PowerLoss) crash(keep int64) error {
+	if p.off {
+		return nil
+	}
+	p.off = true
 	var errs []error
 	for _, f := range p.files {
-		if f.dead {
-			continue
+		if err := os.Truncate(f.f.Name(), min(f.size, f.synced+keep)); !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
 		}
-		f.dead = true
-		errs = append(errs, os.Truncate(f.f.Name(), min(f.size, f.synced+keep)))
 	}
 	return errors.Join(errs...)
 }
@@ -59,13 +79,12 @@ type lossyFile struct {
 	disk         *PowerLoss
 	f            *os.File
 	size, synced int64
-	dead         bool
 }
 
 func (f *lossyFile) Write(b []byte) (int, error) {
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
-	if f.dead {
+	if f.disk.off {
 		return 0, ErrDisk
 	}
 	n, err := f.f.Write(b)
@@ -76,8 +95,11 @@ func (f *lossyFile) Write(b []byte) (int, error) {
 func (f *lossyFile) Sync() error {
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
-	if f.dead {
+	if f.disk.off {
 		return ErrDisk
+	}
+	if f.disk.syncs--; f.disk.syncs == 0 {
+		return errors.Join(ErrDisk, f.disk.crash(f.disk.keep))
 	}
 	f.synced = f.size
 	return nil
