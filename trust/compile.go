@@ -22,7 +22,7 @@ import (
 
 // Source is one file of the folder of documents.
 type Source struct {
-	Name string // shown in findings and part of the policy's hash
+	Name string // shown in findings
 	Data []byte
 }
 
@@ -210,7 +210,7 @@ func Compile(world World, files []Source, now time.Time) (*Policy, strictyaml.Fi
 		case d.rule != nil:
 			t := d.rule
 			if other := p.byName[t.name]; other != nil && t.name != "" {
-				findings = append(findings, duplicate(t.nameAt, "trust", t.name, other.file))
+				findings = append(findings, duplicate(t.file, t.nameAt, "trust", t.name, other.file))
 			} else if t.name != "" {
 				p.byName[t.name] = t
 			}
@@ -218,7 +218,7 @@ func Compile(world World, files []Source, now time.Time) (*Policy, strictyaml.Fi
 		case d.guardrail != nil:
 			g := d.guardrail
 			if other := guardNames[g.name]; other != nil && g.name != "" {
-				findings = append(findings, duplicate(g.nameAt, "guardrail", g.name, other.file))
+				findings = append(findings, duplicate(g.file, g.nameAt, "guardrail", g.name, other.file))
 			} else if g.name != "" {
 				guardNames[g.name] = g
 			}
@@ -235,9 +235,9 @@ func Compile(world World, files []Source, now time.Time) (*Policy, strictyaml.Fi
 	return p, findings.Sorted()
 }
 
-func duplicate(at *strictyaml.Node, kind, name, other string) strictyaml.Finding {
+func duplicate(file string, at place, kind, name, other string) strictyaml.Finding {
 	return strictyaml.Finding{
-		ID: FindingDuplicateName, Severity: strictyaml.Error, File: at.File(), Line: at.Line, Column: at.Column, Field: at.Path(),
+		ID: FindingDuplicateName, Severity: strictyaml.Error, File: file, Line: at.line, Column: at.column,
 		Message: fmt.Sprintf("%s also is a %s named %q", other, kind, name), Fix: "give one of them another name",
 	}
 }
@@ -390,7 +390,6 @@ func (p *Policy) link() {
 	slices.SortFunc(p.rules, byName)
 	slices.SortFunc(p.guardrails, func(a, b *guardrail) int { return cmp.Compare(a.name, b.name) })
 	for _, t := range p.rules {
-		t.nameAt = nil
 		t.provider.rules = append(t.provider.rules, t)
 		if !t.shadow && t.tokenUse != "" && t.tokenUse.Tighter(t.provider.tokenUse) {
 			t.provider.tightened = true
@@ -399,7 +398,6 @@ func (p *Policy) link() {
 	for name, provider := range p.providers {
 		provider.index = newIndex(provider.anchors, provider.rules)
 		for _, g := range p.guardrails {
-			g.nameAt = nil
 			if g.from == nil || slices.Contains(g.from, name) {
 				provider.guardrails = append(provider.guardrails, g)
 			}
@@ -407,17 +405,22 @@ func (p *Policy) link() {
 	}
 }
 
-// policyHash is over each document's name and hash, in order, and over the
-// configuration that gives the documents their meaning.
+// policyHash is over the documents' hashes, in their own order, and over the
+// configuration that gives the documents their meaning. File names stay out:
+// replicas whose folders lie elsewhere have the same policy.
 func policyHash(world World, files []Source) (string, error) {
 	config, err := json.Marshal(world)
 	if err != nil {
 		return "", fmt.Errorf("hash the configuration: %w", err)
 	}
 	var all bytes.Buffer
-	for _, f := range files {
-		// Length first: no name may pass for a name and a hash.
-		fmt.Fprintf(&all, "%d:%s %x\n", len(f.Name), f.Name, sha256.Sum256(f.Data))
+	hashes := make([]string, len(files))
+	for i, f := range files {
+		hashes[i] = fmt.Sprintf("%x", sha256.Sum256(f.Data))
+	}
+	slices.Sort(hashes)
+	for _, h := range hashes {
+		fmt.Fprintf(&all, "document %s\n", h)
 	}
 	fmt.Fprintf(&all, "configuration %x\n", sha256.Sum256(config))
 	sum := sha256.Sum256(all.Bytes())

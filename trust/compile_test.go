@@ -132,6 +132,17 @@ func TestCompileRefuses(t *testing.T) {
 		"test without ask":         {[]string{base + "tests: [{name: a, expect: allow}]\n"}, "required"},
 		"test of unknown claim":    {[]string{base + "tests: [{name: a, claims: {x: \"1\"}, ask: {to: t1}, expect: allow}]\n"}, "unknown-claim"},
 		"test of a wrong type":     {[]string{base + "tests: [{name: a, claims: {ref: 1}, ask: {to: t1}, expect: allow}]\n"}, "type-mismatch"},
+		"match is a list":          {[]string{edit(t, match, "match: [a]\n")}, "wrong-type"},
+		"glob without a text":      {[]string{edit(t, "refs/heads/main", "{glob: 1}")}, "wrong-type"},
+		"glob misspelt":            {[]string{edit(t, "refs/heads/main", "{globs: a}")}, "required unknown-field"},
+		"glob empty":               {[]string{edit(t, "refs/heads/main", "{glob: \"\"}")}, "glob-invalid"},
+		"one claim by two names":   {[]string{edit(t, "  ref:", "  /ref: x\n  ref:")}, "invalid-value"},
+		"long purpose":             {[]string{edit(t, "main of", strings.Repeat("a", 2000))}, "invalid-value"},
+		"empty purpose":            {[]string{edit(t, "main of app reads t1", "\"\"")}, "invalid-value"},
+		"mode as a list":           {[]string{edit(t, "from:", "mode: [shadow]\nfrom:")}, "wrong-type"},
+		"a claim that is a list":   {[]string{edit(t, "ttl: 15m", "claims: {x: [1]}")}, "wrong-type"},
+		"claims as a list":         {[]string{edit(t, "ttl: 15m", "claims: [x]")}, "wrong-type"},
+		"two providers, one twice": {[]string{guard + "'false'\nfrom: [ci, ci]"}, "invalid-value"},
 		"not a map":                {[]string{"- a\n"}, "yaml-root"},
 		"empty":                    {[]string{""}, "yaml-empty"},
 		"all at once":              {[]string{edit(t, "from: ci", "from: cii", "15m", "2h"), edit(t, "tr1", "tr2", "owner: team@acme.test\n", "")}, "unknown-provider ttl-above-max owner-missing"},
@@ -222,7 +233,9 @@ func TestPolicyHash(t *testing.T) {
 	p, f := trust.Compile(world(), sources(edit(t, "main of", "a comment of")), now())
 	note("another byte", p, f)
 	p, f = trust.Compile(world(), []trust.Source{{Name: "z.yaml", Data: []byte(base)}}, now())
-	note("another name", p, f)
+	if p == nil || p.SHA256() != first {
+		t.Errorf("the file's name is part of the hash: %v", f)
+	}
 	p, f = trust.Compile(world(), nil, now())
 	note("nothing", p, f)
 	w := world()

@@ -43,7 +43,7 @@ type rule struct {
 	grants    []grantRule
 	tests     []inlineTest
 	perGrant  bool // a condition reads request or grant
-	nameAt    *strictyaml.Node
+	nameAt    place
 	anchorKey *matchLine // the most selective anchor that match pins
 }
 
@@ -57,6 +57,12 @@ type grantRule struct {
 	claims   []claimTemplate
 }
 
+// place is where a document says its name. A node would keep the whole tree of
+// each document until the last one is read.
+type place struct{ line, column int }
+
+func placeOf(n *strictyaml.Node) place { return place{n.Line, n.Column} }
+
 // guardrail is one compiled guardrail.
 type guardrail struct {
 	name   string
@@ -65,7 +71,7 @@ type guardrail struct {
 	from   []string // sorted; nil: all
 	forbid *condition
 	env    *celEnv
-	nameAt *strictyaml.Node
+	nameAt place
 }
 
 // inlineTest is one test of a trust document.
@@ -182,7 +188,7 @@ func (r *reader) owned(root *strictyaml.Node) string {
 func (r *reader) trust(root *strictyaml.Node) *rule {
 	r.allow(root, "name", "owner", "purpose", "expires", "mode", "from", "match", "when", "access",
 		"token_use", "require_nonce", "grants", "tests")
-	t := &rule{name: r.name(root, "name"), owner: r.owned(root), nameAt: root.Find("name")}
+	t := &rule{name: r.name(root, "name"), owner: r.owned(root), nameAt: placeOf(root.Find("name"))}
 	t.expires = r.expires(root.Get("expires"))
 	if n := root.Get("mode"); n != nil {
 		t.shadow = r.oneOf(n, "enforce", "shadow") == "shadow"
@@ -328,7 +334,7 @@ func (r *reader) condition(n *strictyaml.Node, env *celEnv) *condition {
 func (r *reader) guardrail(root *strictyaml.Node) *guardrail {
 	r.allow(root, "guardrail", "owner", "purpose", "from", "forbid")
 	r.owned(root)
-	g := &guardrail{name: r.name(root, "guardrail"), nameAt: root.Find("guardrail")}
+	g := &guardrail{name: r.name(root, "guardrail"), nameAt: placeOf(root.Find("guardrail"))}
 	known := true
 	if n := root.Get("from"); n != nil {
 		for _, item := range r.list(n, maxItems) {

@@ -34,7 +34,11 @@ func seedDocuments(tb testing.TB) []string {
 
 func TestSeedsLoadTogether(t *testing.T) {
 	t.Parallel()
-	for _, r := range compile(t, seedDocuments(t)...).Test(now()) {
+	p := compile(t, seedDocuments(t)...)
+	if p.Trusts() != 2 || p.Guardrails() != 1 {
+		t.Errorf("%d trusts and %d guardrails", p.Trusts(), p.Guardrails())
+	}
+	for _, r := range p.Test(now()) {
 		if !r.OK {
 			t.Errorf("%+v", r)
 		}
