@@ -54,10 +54,26 @@ grants: [{to: t2, scopes: [admin], ttl: 15m}]
 )
 
 // Clock is the time of a rig: the real one, moved by what the test says.
-type Clock struct{ offset atomic.Int64 }
+type Clock struct {
+	offset atomic.Int64
+	frozen atomic.Pointer[time.Time]
+}
 
 // Now is the rig's time.
-func (c *Clock) Now() time.Time { return time.Now().Add(time.Duration(c.offset.Load())) }
+func (c *Clock) Now() time.Time {
+	now := time.Now()
+	if at := c.frozen.Load(); at != nil {
+		now = *at
+	}
+	return now.Add(time.Duration(c.offset.Load()))
+}
+
+// Freeze stops the clock at a whole second, for tests of the exact second; Move
+// still moves it.
+func (c *Clock) Freeze() {
+	at := time.Now().Truncate(time.Second)
+	c.frozen.Store(&at)
+}
 
 // Move moves the clock.
 func (c *Clock) Move(d time.Duration) { c.offset.Add(int64(d)) }
