@@ -223,7 +223,7 @@ func (g *Gateway) Admin() http.Handler { return g.admin }
 // ready is what /readyz says: what is wrong with this replica, and nothing else.
 func (g *Gateway) ready() web.Readiness {
 	r := web.Readiness{Ready: true, PolicySHA256: g.policy.Load().SHA256(), Checks: map[string]string{
-		"policy": "ok", "keys": "ok", "journal": "ok", "stops": "ok", "draining": "no",
+		"policy": "ok", "keys": "ok", "journal": "ok", "stops": "ok", "serving": "ok",
 	}}
 	fail := func(check, what string) { r.Ready, r.Checks[check] = false, what }
 	if err := g.journal.Healthy(); err != nil {
@@ -233,7 +233,7 @@ func (g *Gateway) ready() web.Readiness {
 		fail("stops", "the stop list is missing or stale; see `cambio stop restore`")
 	}
 	if g.draining.Load() {
-		fail("draining", "yes")
+		fail("serving", "draining: no more requests should come here")
 	}
 	return r
 }

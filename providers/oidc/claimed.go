@@ -23,8 +23,15 @@ func (s *Set) Claimed(provider string, payload []byte, at time.Time) (trust.Iden
 	if err != nil {
 		return trust.Identity{}, err
 	}
+	if _, ok := claims["sub"]; !ok {
+		// What the platform's check compares sub with may be all that was given.
+		claims["sub"] = "unknown"
+		unchecked := *p
+		unchecked.platform.Check = nil
+		p = &unchecked
+	}
 	for name, value := range map[string]any{
-		"iss": p.Issuer, "aud": p.Audiences[0], "sub": "unknown",
+		"iss": p.Issuer, "aud": p.Audiences[0],
 		"iat": at.Unix(), "exp": at.Add(5 * time.Minute).Unix(),
 	} {
 		if _, ok := claims[name]; !ok {
