@@ -72,7 +72,7 @@ func TestCrashesLoseNothingThatWasCommitted(t *testing.T) {
 		}
 		// The moment: between a write and its sync, of which the disk has a part.
 		when, keep := binary.BigEndian.Uint16(random[4*round:]), binary.BigEndian.Uint16(random[4*round+2:])
-		disk.CrashOnSync(1+int(when%30), int64(keep%2500))
+		disk.CrashOnSync(1+int(when%12), int64(keep%2500))
 		wg.Wait()
 		_ = j.Close() // the process is gone; this only ends its goroutine
 	}

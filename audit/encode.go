@@ -113,12 +113,7 @@ func appendBody(b []byte, r *Record) ([]byte, error) {
 }
 
 func isKeyEvent(e Event) bool {
-	switch e {
-	case KeyPublished, KeyActivated, KeyRetired, KeyRevoked:
-		return true
-	default:
-		return false
-	}
+	return e == KeyPublished || e == KeyActivated || e == KeyRetired || e == KeyRevoked
 }
 
 func appendField(b []byte, name, value string) []byte {

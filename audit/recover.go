@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -129,21 +131,28 @@ func scan(fsys fs.FS, name string, limit int64) (scanned, error) {
 	}
 	defer f.Close() //nolint:errcheck // only read
 	lines := newLineReader(f)
+	damaged := func(line int, why error) (scanned, error) {
+		return scanned{}, fmt.Errorf("%w: %s:%d: %w", ErrDamaged, name, line, why)
+	}
+	var last []byte // a copy of the line before, if it was only skimmed
 	for {
 		line, err := lines.next()
 		if errors.Is(err, io.EOF) {
+			// The hash in the line behind proves each line but the last.
+			if _, err := parseLine(last); err != nil && len(last) > 0 {
+				return damaged(lines.number, err)
+			}
 			s.torn = int64(len(lines.part))
 			return s, nil
 		}
-		var r Record
-		if err == nil {
-			r, err = parseLine(line)
-		}
-		if err == nil && s.first > 0 && r.Seq < limit && (r.Seq != s.seq+1 || r.Prev != hex.EncodeToString(s.hash[:])) {
-			err = errors.New("it does not continue the line before")
-		}
 		if err != nil {
-			return scanned{}, fmt.Errorf("%w: %s:%d: %w", ErrDamaged, name, lines.number, err)
+			return damaged(lines.number+1, err)
+		}
+		r, skimmed := skim(line)
+		if last = last[:0]; skimmed {
+			last = append(last, line...)
+		} else if r, err = parseLine(line); err != nil {
+			return damaged(lines.number, err)
 		}
 		if r.Seq >= limit {
 			return s, nil // abandoned: the next segment's head took over from here
@@ -151,23 +160,57 @@ func scan(fsys fs.FS, name string, limit int64) (scanned, error) {
 		if s.first == 0 {
 			s.first = r.Seq
 			if _, err := hex.Decode(s.prev[:], []byte(r.Prev)); err != nil || len(r.Prev) != 2*len(s.prev) {
-				return scanned{}, fmt.Errorf("%w: %s:1: prev", ErrDamaged, name)
+				return damaged(lines.number, errLineForm)
 			}
+		} else if r.Seq != s.seq+1 || r.Prev != hex.EncodeToString(s.hash[:]) {
+			return damaged(lines.number, errors.New("it does not continue the line before"))
 		}
 		s.seq, s.hash = r.Seq, sha256.Sum256(line)
 		s.take(r)
 	}
 }
 
+// skim reads no more of a line than its place in the chain, where its event says
+// that a start needs nothing else of it: most lines are such, and to parse each
+// would make a start ten times as long. It relies on the one form that lines
+// have; a quote inside a value is escaped and cannot look like a member.
+func skim(line []byte) (Record, bool) {
+	const (
+		beforeSeq  = `{"id":"00000000-0000-0000-0000-000000000000","seq":`
+		event      = `,"event":"`
+		beforePrev = `,"prev":"`
+		tail       = len(beforePrev) + 2*sha256.Size + len(`"}`)
+	)
+	if len(line) < len(beforeSeq)+tail || !bytes.HasPrefix(line[len(beforeSeq)-len(`,"seq":`):], []byte(`,"seq":`)) {
+		return Record{}, false
+	}
+	_, rest, found := bytes.Cut(line, []byte(event))
+	if !found {
+		return Record{}, false
+	}
+	value, _, _ := bytes.Cut(rest, []byte(`"`))
+	e := Event(value)
+	if e != ExchangeMinted && e != ExchangeDenied && e != ExchangeSummary && e != ExchangeDryRun {
+		return Record{}, false
+	}
+	digits, _, _ := bytes.Cut(line[len(beforeSeq):], []byte(","))
+	seq, err := strconv.ParseInt(string(digits), 10, 64)
+	end := line[len(line)-tail:]
+	if err != nil || !bytes.HasPrefix(end, []byte(beforePrev)) || !bytes.HasSuffix(end, []byte(`"}`)) {
+		return Record{}, false
+	}
+	return Record{Seq: seq, Event: e, Prev: string(end[len(beforePrev) : len(end)-2])}, true
+}
+
 // take keeps what recovery needs of a record.
 func (s *scanned) take(r Record) {
 	s.ended = false
-	switch r.Event {
-	case ExchangeAllowed, ExchangeFailed:
+	switch e := r.Event; {
+	case e == ExchangeAllowed || e == ExchangeFailed:
 		if r.Replay != nil {
 			s.events = append(s.events, r)
 		}
-	case Checkpoint:
+	case e == Checkpoint:
 		s.headed = s.headed || r.Reason == checkpointHead
 		s.ended = r.Reason == checkpointEnd
 		if r.Replay != nil {
@@ -176,11 +219,10 @@ func (s *scanned) take(r Record) {
 				s.summarize = len(s.events)
 			}
 		}
-	case StopAdded, StopLifted:
+	case e == StopAdded || e == StopLifted:
 		s.stops = append(s.stops, r)
-	case KeyPublished, KeyActivated, KeyRetired, KeyRevoked:
+	case isKeyEvent(e):
 		s.keys = append(s.keys, r)
-	default:
 	}
 }
 
@@ -193,19 +235,23 @@ type useTracker struct {
 func newUseTracker() *useTracker { return &useTracker{uses: make(map[string][]Use)} }
 
 func (t *useTracker) apply(r Record) {
-	switch r.Event {
-	case ExchangeAllowed:
+	switch e := r.Event; {
+	case e == ExchangeAllowed:
 		if r.Replay.Key != "" {
-			t.add(r.Replay.Use)
+			u := r.Replay.Use
+			if u.Decision == "" {
+				u.Decision = r.Decision
+			}
+			t.add(u)
 		}
 		for _, u := range r.Replay.Remembered {
 			t.add(u)
 		}
-	case ExchangeFailed:
+	case e == ExchangeFailed:
 		if r.Replay.Outcome == "released" {
 			delete(t.uses, r.Decision)
 		}
-	case Checkpoint:
+	case e == Checkpoint:
 		t.part = append(t.part, r.Replay.Remembered...)
 		if r.Reason == checkpointPart {
 			return
@@ -216,7 +262,6 @@ func (t *useTracker) apply(r Record) {
 			t.add(u)
 		}
 		t.part = nil
-	default:
 	}
 }
 

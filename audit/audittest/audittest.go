@@ -81,6 +81,7 @@ type lossyFile struct {
 	size, synced int64
 }
 
+// Write keeps the bytes until the power goes.
 func (f *lossyFile) Write(b []byte) (int, error) {
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
@@ -92,6 +93,7 @@ func (f *lossyFile) Write(b []byte) (int, error) {
 	return n, err
 }
 
+// Sync keeps them for good.
 func (f *lossyFile) Sync() error {
 	f.disk.mu.Lock()
 	defer f.disk.mu.Unlock()
@@ -105,6 +107,7 @@ func (f *lossyFile) Sync() error {
 	return nil
 }
 
+// Close closes the file.
 func (f *lossyFile) Close() error { return f.f.Close() }
 
 // Faulty is a disk whose operations fail while a test says so. Its Open goes
