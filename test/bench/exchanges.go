@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// plan is how many rounds of how many tokens are driven over each number of
+// connections. Signing the tokens takes longer than showing them.
+func plan() []struct{ connections, rounds, tokens int } {
+	return []struct{ connections, rounds, tokens int }{{1, 4, 1000}, {16, 4, 3000}, {64, 6, 4000}}
+}
+
+// total adds up the rounds of one server at one number of connections.
+type total struct {
+	exchanges int
+	cpu       time.Duration
+	mallocs   uint64
+	elapsed   time.Duration
+	times     []time.Duration
+	resident  int64
+}
+
+func (t *total) cpuEach() float64 {
+	return float64(t.cpu) / float64(time.Microsecond) / float64(t.exchanges)
+}
+
+// load is the state of the part that measures exchanges.
+type load struct {
+	b       *bench
+	servers map[string]*process
+	check   *checker
+	parts   *parts
+	verify  []time.Duration
+	sign    []time.Duration
+	fsync   []time.Duration
+	checked int
+}
+
+// exchanges measures the three servers in turns.
+func (b *bench) exchanges(ctx context.Context, profiles string, f *figures) error {
+	l := &load{b: b, servers: map[string]*process{}}
+	defer l.end()
+	if err := l.start(ctx); err != nil {
+		return err
+	}
+	if err := l.profile("profile", profiles); err != nil {
+		return err
+	}
+	for _, p := range plan() {
+		totals := map[string]*total{embedded: {}, bare: {}, floor: {}}
+		for i := range p.rounds {
+			if err := l.round(ctx, i, p.connections, p.tokens, totals); err != nil {
+				return err
+			}
+		}
+		f.addExchanges(p.connections, totals, l)
+	}
+	return l.profile("profiled", profiles)
+}
+
+// start starts the servers and warms them.
+func (l *load) start(ctx context.Context) error {
+	dir, err := l.b.folder(embedded, busyTrusts)
+	if err != nil {
+		return err
+	}
+	if l.servers[embedded], err = start(ctx, embedded, dir); err != nil {
+		return err
+	}
+	if l.servers[bare], err = start(ctx, bare, dir); err != nil {
+		return err
+	}
+	if l.check, err = newChecker(ctx, l.servers[embedded].URL, dir); err != nil {
+		return err
+	}
+	if l.parts, err = newParts(l.b.provider.key, l.b.provider.sample); err != nil {
+		return err
+	}
+	tokens, err := l.b.provider.tokens(300)
+	if err != nil {
+		return err
+	}
+	first, err := drive(l.servers[embedded].URL, 4, tokens)
+	if err != nil {
+		return fmt.Errorf("%s: %w", embedded, err)
+	}
+	if l.servers[floor], err = start(ctx, floor, dir, fmt.Sprint(len(first.checked[0].body))); err != nil {
+		return err
+	}
+	for _, name := range []string{bare, floor} {
+		if _, err := drive(l.servers[name].URL, 4, tokens); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// round signs a batch and shows it to each server, each time in another order.
+func (l *load) round(ctx context.Context, number, connections, n int, totals map[string]*total) error {
+	tokens, err := l.b.provider.tokens(n)
+	if err != nil {
+		return err
+	}
+	order := []string{embedded, bare, floor}
+	if number%2 == 1 {
+		slices.Reverse(order)
+	}
+	for _, name := range order {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := l.turn(name, connections, tokens, totals[name]); err != nil {
+			return fmt.Errorf("%s, %d connections: %w", name, connections, err)
+		}
+	}
+	return l.measureParts()
+}
+
+// turn drives one server with one batch.
+func (l *load) turn(name string, connections int, tokens []string, t *total) error {
+	server := l.servers[name]
+	before, err := server.tell("usage")
+	if err != nil {
+		return err
+	}
+	r, err := drive(server.URL, connections, tokens)
+	if err != nil {
+		return err
+	}
+	after, err := server.tell("usage")
+	if err != nil {
+		return err
+	}
+	t.exchanges += len(tokens)
+	t.cpu += after.CPU - before.CPU
+	t.mallocs += after.Mallocs - before.Mallocs
+	t.elapsed += r.elapsed
+	t.times = append(t.times, r.times...)
+	t.resident = after.Resident
+	if name != embedded {
+		return nil
+	}
+	for _, a := range r.checked {
+		if err := l.check.check(a); err != nil {
+			return err
+		}
+		l.checked++
+	}
+	return nil
+}
+
+func (l *load) measureParts() error {
+	verify, err := l.parts.verify()
+	if err != nil {
+		return err
+	}
+	sign, err := l.parts.sign()
+	if err != nil {
+		return err
+	}
+	times, err := fsyncs(l.b.dir)
+	if err != nil {
+		return err
+	}
+	l.verify, l.sign, l.fsync = append(l.verify, verify), append(l.sign, sign), append(l.fsync, times...)
+	return nil
+}
+
+// profile starts or ends profiling the gateway, where that is asked for.
+func (l *load) profile(command, dir string) error {
+	if dir == "" {
+		return nil
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	_, err = l.servers[embedded].tell(command + " " + dir)
+	return err
+}
+
+func (l *load) end() {
+	var errs []error
+	for _, p := range l.servers {
+		if p != nil {
+			errs = append(errs, p.end())
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		fmt.Fprintln(os.Stderr, "bench: a server did not end in order:", err)
+	}
+}

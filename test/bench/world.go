@@ -1,0 +1,137 @@
+package main
+
+import (
+	"crypto/rand"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"cambio/gateway"
+	"cambio/trust"
+)
+
+// What the configuration of every server says.
+const (
+	ours      = "https://id.bench.example"
+	target    = "orders-api"
+	targetAud = "https://orders.bench.example"
+	scope     = "orders:read"
+)
+
+// busyTrusts is how many trusts the servers have that are measured under load.
+const busyTrusts = 1000
+
+// newBench makes the identity provider that all servers trust, and the keys that
+// they share: to make keys is no part of a start.
+func newBench(dir string) (*bench, error) {
+	provider, err := newIdentityProvider(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "jwks.json"), provider.jwks, 0o600); err != nil {
+		return nil, err
+	}
+	return &bench{dir: dir, provider: provider}, nil
+}
+
+// bench is one run of this program.
+type bench struct {
+	dir      string
+	provider *identityProvider
+}
+
+// folder makes the configuration and the trusts of one server.
+func (b *bench) folder(name string, trusts int) (string, error) {
+	dir := filepath.Join(b.dir, name)
+	if err := os.MkdirAll(filepath.Join(dir, "trust"), 0o700); err != nil {
+		return "", err
+	}
+	config := fmt.Sprintf(`issuer: %s
+keys: ../keys
+limits: {per_address: none, per_workload: none}
+identity_providers:
+  github:
+    type: github-actions
+    audience: %[1]s
+    jwks_file: ../jwks.json
+targets:
+  %s: {type: jwt, audience: %s, max_ttl: 1h}
+`, ours, target, targetAud)
+	if err := os.WriteFile(filepath.Join(dir, "cambio.yaml"), []byte(config), 0o600); err != nil {
+		return "", err
+	}
+	for i, source := range documents(trusts, false) {
+		file := filepath.Join(dir, "trust", fmt.Sprintf("%06d.yaml", i))
+		if err := os.WriteFile(file, source.Data, 0o600); err != nil {
+			return "", err
+		}
+	}
+	return dir, nil
+}
+
+// loadConfig reads a server's configuration as serve does. It names no variable
+// of the environment.
+func loadConfig(dir string) (gateway.Config, error) {
+	file := filepath.Join(dir, "cambio.yaml")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return gateway.Config{}, err
+	}
+	config, findings := gateway.ParseConfig(file, text, func(string) (string, bool) { return "", false }, os.ReadFile)
+	if findings.HasErrors() {
+		return gateway.Config{}, findings
+	}
+	return config, nil
+}
+
+// documents makes n trusts with a condition each, a thousand of them distinct.
+// In a shared owner's all pin the owner's id, and are told apart by the
+// repository's name; else each pins a repository id of its own.
+func documents(n int, oneOwner bool) []trust.Source {
+	out := make([]trust.Source, n)
+	for i := range out {
+		r := repository{number: i, oneOwner: oneOwner}
+		pin := fmt.Sprintf("  repository_id: %q\n  repository_owner_id: %q\n", r.id(), r.ownerID())
+		if oneOwner {
+			pin = fmt.Sprintf("  repository_owner_id: %q\n  repository: %s\n", r.ownerID(), r.name())
+		}
+		out[i] = trust.Source{Name: fmt.Sprintf("%06d.yaml", i), Data: fmt.Appendf(nil, `name: trust-%d
+owner: team-%[1]d@bench.example
+purpose: The deploy workflow of repository %[1]d reads orders
+from: github
+match:
+%s  ref: refs/heads/main
+when:
+  - claims.workflow == %q && claims.runner_environment == "github-hosted"
+grants:
+  - {to: %s, scopes: [%s], ttl: 15m}
+`, i, pin, r.workflow(), target, scope)}
+	}
+	return out
+}
+
+// repository is one that a trust is for.
+type repository struct {
+	number   int
+	oneOwner bool
+}
+
+func (r repository) id() string { return fmt.Sprint(41_000_000 + r.number) }
+
+func (r repository) owner() string {
+	if r.oneOwner {
+		return "bench"
+	}
+	return fmt.Sprintf("bench-%d", r.number)
+}
+
+func (r repository) ownerID() string {
+	if r.oneOwner {
+		return "9919"
+	}
+	return fmt.Sprint(9_000_000 + r.number)
+}
+
+func (r repository) short() string    { return fmt.Sprintf("service-%d", r.number) }
+func (r repository) name() string     { return r.owner() + "/" + r.short() }
+func (r repository) workflow() string { return fmt.Sprintf("deploy-%d", r.number%1000) }
