@@ -242,7 +242,11 @@ func (b *Broker) refuse(ctx context.Context, a *attempt, cause error) error {
 		return e // counted, not journaled: a flood must not reach the disk
 	}
 	if e.Code == Unavailable || e.Code == ServerError {
-		b.c.Log.WarnContext(ctx, "exchange failed", slog.String("decision_id", a.req.Decision),
+		level := slog.LevelWarn
+		if a.proof.Workload == "" {
+			level = slog.LevelDebug // an unproven caller must not fill the log; who fetches keys tells once
+		}
+		b.c.Log.LogAttrs(ctx, level, "exchange failed", slog.String("decision_id", a.req.Decision),
 			slog.String("reason", string(e.Reason)), slog.Any("error", e.Err))
 	}
 	a.rec.Event, a.rec.Reason, a.rec.Replay = audit.ExchangeDenied, string(e.Reason), nil

@@ -25,7 +25,7 @@ type ListenConfig struct {
 // the connections of each address, refuses folded header lines in clear text,
 // and ends TLS.
 func Listener(l net.Listener, c ListenConfig) net.Listener {
-	var guarded net.Listener = &guardedListener{Listener: l, c: c, open: map[netip.Addr]int{}}
+	var guarded net.Listener = &guardedListener{Listener: l, c: c, open: map[string]int{}}
 	if c.TLS != nil {
 		return tls.NewListener(guarded, c.TLS)
 	}
@@ -37,7 +37,7 @@ type guardedListener struct {
 	c ListenConfig
 
 	mu   sync.Mutex // held for a map access per connection, never per request
-	open map[netip.Addr]int
+	open map[string]int // connections, by limitKey
 }
 
 // Accept returns the next connection that may be served.
@@ -55,7 +55,8 @@ func (g *guardedListener) Accept() (net.Conn, error) {
 			continue
 		}
 		if !contains(slices.Concat(g.c.TrustedProxies, g.c.TerminatedBy), peer) {
-			if !g.enter(peer) {
+			key := limitKey(peer)
+		if !g.enter(key) {
 				_ = conn.Close()
 				continue
 			}
@@ -68,21 +69,21 @@ func (g *guardedListener) Accept() (net.Conn, error) {
 	}
 }
 
-func (g *guardedListener) enter(peer netip.Addr) bool {
+func (g *guardedListener) enter(key string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.open[peer] >= maxPerAddress {
+	if g.open[key] >= maxPerAddress {
 		return false
 	}
-	g.open[peer]++
+	g.open[key]++
 	return true
 }
 
-func (g *guardedListener) leave(peer netip.Addr) {
+func (g *guardedListener) leave(key string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.open[peer]--; g.open[peer] <= 0 {
-		delete(g.open, peer)
+	if g.open[key]--; g.open[key] <= 0 {
+		delete(g.open, key)
 	}
 }
 

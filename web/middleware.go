@@ -26,6 +26,13 @@ func (s *server) decide(next http.Handler) http.Handler {
 		h := w.Header()
 		h[decisionHeader] = []string{c.decision}
 		h["X-Content-Type-Options"] = []string{"nosniff"}
+		if len(r.TransferEncoding) > 0 {
+			// Chunks may have come with a length beside them, which the HTTP
+			// library takes out of sight. A proxy that counted by the length sees
+			// the next request begin elsewhere, so none is read from this
+			// connection (RFC 9112 section 6.3).
+			h["Connection"] = []string{"close"}
+		}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callKey{}, c)))
 	})
 }

@@ -144,7 +144,7 @@ func (d *demo) verified(context.Context) error {
 	if len(report.Problems) > 0 {
 		return fmt.Errorf("the journal is not what was written: %v", report.Problems)
 	}
-	d.printf("  ok: %d records, hash-chained; %d signed checkpoints; every answer above is in it", report.Records, report.Checkpoints)
+	d.printf("  ok: %d records, hash-chained; signed checkpoints: %d; every answer above is in it", report.Records, report.Checkpoints)
 	return nil
 }
 
