@@ -38,6 +38,7 @@ func (a *ask) exchangeFlags(cmd *cobra.Command) {
 	a.serverFlags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&a.to, "to", "", "target to get a credential for (required)")
+	offer(cmd, "to", a.c.completeFrom(targetNames))
 	f.StringVar(&a.resource, "resource", "", "resource within the target, where the trust has several")
 	f.StringVar(&a.scope, "scope", "", "scopes, separated by spaces; default: all that the grant gives")
 	f.StringVar(&a.ttl, "ttl", "", "lifetime such as 5m; only ever narrows")

@@ -69,6 +69,7 @@ func newRoot(io *stdio) (*cobra.Command, *common) {
 	flags := root.PersistentFlags()
 	flags.StringVar(&c.config, "config", config, "configuration file (CAMBIO_CONFIG)")
 	flags.StringVarP(&c.output, "output", "o", "text", "text or json; some commands take more")
+	offer(root, "output", completeOutput)
 	root.AddCommand(
 		serveCommand(c), demoCommand(c),
 		exchangeCommand(c), execCommand(c), whoamiCommand(c),

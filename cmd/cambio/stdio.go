@@ -31,9 +31,13 @@ func systemIO() *stdio {
 		in: os.Stdin, out: os.Stdout, err: os.Stderr,
 		getenv: os.Getenv, lookup: os.LookupEnv, readFile: os.ReadFile, now: time.Now,
 		outTTY: outTTY, errTTY: errTTY,
-		// NO_COLOR: https://no-color.org, any non-empty value
-		colour: outTTY && errTTY && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
+		colour: outTTY && errTTY && wantsColour(os.Getenv),
 	}
+}
+
+// wantsColour follows https://no-color.org: any value that is not empty says no.
+func wantsColour(getenv func(string) string) bool {
+	return getenv("NO_COLOR") == "" && getenv("TERM") != "dumb"
 }
 
 func (s *stdio) paint(code, text string) string {

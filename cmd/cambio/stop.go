@@ -41,7 +41,8 @@ What was issued before stays usable until it ends by itself; the command says
 until when.`,
 		Example: `  cambio stop add workload spiffe://id.acme.example/github/9919/41881900 --reason "runner taken over"
   cambio stop add target orders-api --reason "incident 1234" --until 2h`,
-		Args: exactly("KIND", "ID"),
+		Args:              exactly("KIND", "ID"),
+		ValidArgsFunction: c.completeStop,
 		RunE: func(_ *cobra.Command, args []string) error {
 			if err := c.checkOutput("text", "json"); err != nil {
 				return err
@@ -63,7 +64,7 @@ until when.`,
 				return &failure{code: exitUsage, err: err, next: "cambio stop add --help"}
 			}
 			if err != nil {
-				return err
+				return unlisted(err)
 			}
 			return c.printStopped(stop, config)
 		},
@@ -165,6 +166,14 @@ func subjectOf(r audit.Record, kind trust.StopKind, what string) bool {
 	return false
 }
 
+// unlisted gives an error of the stop list its next step.
+func unlisted(err error) error {
+	if !errors.Is(err, stops.ErrUnavailable) {
+		return err
+	}
+	return &failure{code: exitError, err: err, next: "a first `cambio serve` makes the list; `cambio stop restore` makes a lost one anew"}
+}
+
 func stopListCommand(c *common) *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
@@ -180,7 +189,7 @@ func stopListCommand(c *common) *cobra.Command {
 			}
 			set, err := store.List()
 			if err != nil {
-				return &failure{code: exitError, err: err, next: "a first `cambio serve` makes the list; `cambio stop restore` makes a lost one anew"}
+				return unlisted(err)
 			}
 			return c.printStops(set)
 		},
@@ -230,7 +239,7 @@ func stopLiftCommand(c *common) *cobra.Command {
 				return &failure{code: exitError, err: fmt.Errorf("no stop %s", args[0]), next: "cambio stop list"}
 			}
 			if err != nil {
-				return err
+				return unlisted(err)
 			}
 			if c.json() {
 				return json.NewEncoder(c.io.out).Encode(map[string]any{"lifted": s, "in_force_within": "5s"})

@@ -148,6 +148,8 @@ The exit status is 0 for allow and 6 for deny.`,
 	f := cmd.Flags()
 	f.StringVar(&q.provider, "provider", "", "identity provider (required)")
 	f.StringVar(&q.to, "to", "", "target (required)")
+	offer(cmd, "provider", c.completeFrom(providerNames))
+	offer(cmd, "to", c.completeFrom(targetNames))
 	f.StringVar(&q.tokenFile, "token-file", "", "file that holds a token, or - for standard input; its signature is not checked")
 	f.StringVar(&q.claims, "claims", "", "JSON file with claims")
 	f.StringVar(&q.resource, "resource", "", "resource that is asked for")

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// user is a person at a terminal, with a token in a variable.
+func user(t *testing.T) (s *stdio, asked *int) {
+	t.Helper()
+	asked = new(int)
+	gateway := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		*asked++
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"access_token":"the-secret","issued_token_type":"urn:ietf:params:oauth:token-type:jwt","token_type":"Bearer","expires_in":60,"decision_id":"0198c2f0-5b1e-7c3a-9d4e-2f6a8b0c1d2e"}`))
+	}))
+	t.Cleanup(gateway.Close)
+	env := map[string]string{"CAMBIO_SERVER": gateway.URL, "CAMBIO_TOKEN": "e30.e30.e30"}
+	return &stdio{
+		in: strings.NewReader(""), out: &bytes.Buffer{}, err: &bytes.Buffer{},
+		getenv: func(name string) string { return env[name] },
+		lookup: func(name string) (string, bool) { v, ok := env[name]; return v, ok },
+		readFile: func(string) ([]byte, error) {
+			return nil, os.ErrNotExist
+		},
+		now: time.Now, outTTY: true, errTTY: true, colour: true,
+	}, asked
+}
+
+func TestNoSecretOnATerminal(t *testing.T) {
+	for _, output := range []string{"text", "token", "env", "json"} {
+		t.Run(output, func(t *testing.T) {
+			s, asked := user(t)
+			code := run(context.Background(), s, []string{"exchange", "--to", "orders-api", "-o", output})
+			said := s.err.(*bytes.Buffer).String()
+			if code != exitUsage || *asked != 0 || s.out.(*bytes.Buffer).Len() != 0 {
+				t.Errorf("exit %d, %d requests, stdout %q", code, *asked, s.out)
+			}
+			if !strings.Contains(said, "--show") || !strings.Contains(said, "cambio exec") {
+				t.Errorf("no next step in %q", said)
+			}
+		})
+	}
+}
+
+func TestShowOnATerminal(t *testing.T) {
+	s, asked := user(t)
+	if code := run(context.Background(), s, []string{"exchange", "--to", "orders-api", "--show"}); code != exitOK || *asked != 1 {
+		t.Fatalf("exit %d, %d requests: %s", code, *asked, s.err)
+	}
+	if got := s.out.(*bytes.Buffer).String(); got != "the-secret\n" {
+		t.Errorf("stdout %q", got)
+	}
+}
+
+func TestColour(t *testing.T) {
+	s, _ := user(t)
+	run(context.Background(), s, []string{"serv"})
+	if said := s.err.(*bytes.Buffer).String(); !strings.Contains(said, "\x1b[31merror:\x1b[0m") {
+		t.Errorf("no colour on a terminal: %q", said)
+	}
+	for env, want := range map[string]bool{"": true, "NO_COLOR=1": false, "NO_COLOR=": true, "TERM=dumb": false, "TERM=xterm": true} {
+		name, value, _ := strings.Cut(env, "=")
+		got := wantsColour(func(asked string) string {
+			if asked == name {
+				return value
+			}
+			return ""
+		})
+		if got != want {
+			t.Errorf("%s: %v, want %v", env, got, want)
+		}
+	}
+}
+
+func TestProgressLeavesNothing(t *testing.T) {
+	s, _ := user(t)
+	c := common{io: s}
+	c.progress("something quick")()
+	if got := s.err.(*bytes.Buffer).String(); got != "" {
+		t.Errorf("left %q on the screen", got)
+	}
+}
