@@ -396,6 +396,14 @@ func (r *Rig) Control() {
 	}
 }
 
+// Move moves the clock, and waits until the gateway has looked at its stop list
+// again: by the new time its copy is old.
+func (r *Rig) Move(d time.Duration) {
+	r.T.Helper()
+	r.Clock.Move(d)
+	Eventually(r.T, "a stop list of the new time", func() bool { return r.Get(r.AdminURL, "/readyz").Status == http.StatusOK })
+}
+
 // JournalDir is where the journal lies.
 func (r *Rig) JournalDir() string { return filepath.Join(r.Config.State, "journal") }
 
