@@ -60,7 +60,7 @@ func (g *guardedListener) Accept() (net.Conn, error) {
 				_ = conn.Close()
 				continue
 			}
-			conn = &countedConn{Conn: conn, leave: sync.OnceFunc(func() { g.leave(peer) })}
+			conn = &countedConn{Conn: conn, leave: sync.OnceFunc(func() { g.leave(key) })}
 		}
 		if g.c.TLS == nil {
 			conn = &unfoldedConn{Conn: conn}
