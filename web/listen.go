@@ -1,9 +1,7 @@
 package web
 
 import (
-	"bytes"
 	"crypto/tls"
-	"errors"
 	"net"
 	"net/netip"
 	"slices"
@@ -36,7 +34,7 @@ type guardedListener struct {
 	net.Listener
 	c ListenConfig
 
-	mu   sync.Mutex // held for a map access per connection, never per request
+	mu   sync.Mutex     // held for a map access per connection, never per request
 	open map[string]int // connections, by limitKey
 }
 
@@ -56,14 +54,14 @@ func (g *guardedListener) Accept() (net.Conn, error) {
 		}
 		if !contains(slices.Concat(g.c.TrustedProxies, g.c.TerminatedBy), peer) {
 			key := limitKey(peer)
-		if !g.enter(key) {
+			if !g.enter(key) {
 				_ = conn.Close()
 				continue
 			}
 			conn = &countedConn{Conn: conn, leave: sync.OnceFunc(func() { g.leave(key) })}
 		}
 		if g.c.TLS == nil {
-			conn = &unfoldedConn{Conn: conn}
+			conn = newUnfoldedConn(conn)
 		}
 		return conn, nil
 	}
@@ -96,34 +94,4 @@ type countedConn struct {
 func (c *countedConn) Close() error {
 	c.leave()
 	return c.Conn.Close()
-}
-
-// errFolded makes the HTTP server answer 400 and close.
-var errFolded = errors.New("web: a line begins with white space")
-
-// unfoldedConn refuses a line that begins with white space: a folded header
-// (RFC 9112 section 5.2). The HTTP library would join it to the line before,
-// and a proxy that ends TLS in front of us might read two headers where we read
-// one, and so pass what it should have checked. A form has no bare line feed, so
-// looking at every line, without knowing which are headers, refuses nothing
-// honest. Where TLS ends here no proxy reads along.
-type unfoldedConn struct {
-	net.Conn
-	lineStart bool // the byte before was a line feed
-}
-
-// Read returns nothing of a piece that holds a folded line.
-func (c *unfoldedConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	for b := p[:n]; len(b) > 0; {
-		if c.lineStart && (b[0] == ' ' || b[0] == '\t') {
-			return 0, errFolded
-		}
-		i := bytes.IndexByte(b, '\n')
-		if c.lineStart = i >= 0; !c.lineStart {
-			break
-		}
-		b = b[i+1:]
-	}
-	return n, err
 }
