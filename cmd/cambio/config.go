@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 
 	"github.com/spf13/cobra"
 
@@ -37,13 +38,23 @@ func configCommand(c *common) *cobra.Command {
 func (c *common) checkConfig() error {
 	config, err := c.load()
 	if err != nil {
-		return err
+		return c.refusedCheck(err)
 	}
 	findings := gateway.Check(config, c.io.now())
 	if findings.HasErrors() {
-		return findings
+		return c.refusedCheck(findings)
 	}
 	return c.printFindings(c.config, findings)
+}
+
+// refusedCheck ends a check that found errors: with --output json the report is
+// on stdout all the same, for whoever reads it there.
+func (c *common) refusedCheck(err error) error {
+	var findings strictyaml.Findings
+	if !c.json() || !errors.As(err, &findings) {
+		return err
+	}
+	return errors.Join(err, json.NewEncoder(c.io.out).Encode(map[string]any{"ok": false, "findings": findings}))
 }
 
 // printFindings ends a check that found no error.

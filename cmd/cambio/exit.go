@@ -122,7 +122,11 @@ func (s *stdio) report(err error, asJSON bool) {
 		_ = enc.Encode(out) //nolint:errchkjson // stderr is gone: nobody to tell
 		return
 	}
-	_, _ = fmt.Fprintf(s.err, "%s %s\n", s.red("error:"), out.Error)
+	prefix := s.red("error:") + " "
+	if out.Findings != nil {
+		prefix = "" // each line says where and how bad, in the form that editors jump to
+	}
+	_, _ = fmt.Fprintf(s.err, "%s%s\n", prefix, out.Error)
 	if out.Next != "" {
 		_, _ = fmt.Fprintf(s.err, "  next: %s\n", out.Next)
 	}

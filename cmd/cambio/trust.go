@@ -39,7 +39,7 @@ write instead, finding id), and runs the tests: inside the documents.`,
 			}
 			config, err := c.load()
 			if err != nil {
-				return err
+				return c.refusedCheck(err)
 			}
 			config.Trust = args[0]
 			return c.checkTrusts(config, now)
@@ -52,7 +52,7 @@ write instead, finding id), and runs the tests: inside the documents.`,
 func (c *common) checkTrusts(config gateway.Config, now time.Time) error {
 	policy, findings := gateway.LoadPolicy(config, now)
 	if policy == nil {
-		return findings
+		return c.refusedCheck(findings)
 	}
 	results := policy.Test(now)
 	failed := failures(results)
