@@ -1,8 +1,8 @@
 package web
 
 import (
+	"bytes"
 	"errors"
-	"io"
 	"mime"
 	"net/http"
 	"net/url"
@@ -26,6 +26,9 @@ const (
 	typeAccessToken    = "urn:ietf:params:oauth:token-type:access_token"
 	typeAWS            = "urn:cambio:token-type:aws-credentials"
 )
+
+// usualBody is as long as the forms of most callers, in bytes.
+const usualBody = 8 << 10
 
 // form is the token endpoint's form, in its one canonical meaning.
 type form struct {
@@ -53,14 +56,16 @@ func readForm(w http.ResponseWriter, r *http.Request) (form, error) {
 	if err := checkEnvelope(r); err != nil {
 		return form{}, err
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	if err != nil {
+	// Room at once for a usual form; one that announces more gets its room as its
+	// bytes arrive.
+	body := bytes.NewBuffer(make([]byte, 0, min(max(r.ContentLength, 0), usualBody)+bytes.MinRead))
+	if _, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody)); err != nil {
 		if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
 			return form{}, &exchange.Error{Code: bodyTooLarge, Reason: trust.ReasonTooLarge, Tell: "The body is above 64 KiB."}
 		}
 		return form{}, malformed("body", "could not be read")
 	}
-	values, err := parseForm(string(body))
+	values, err := parseForm(body.String())
 	if err != nil {
 		return form{}, err
 	}
