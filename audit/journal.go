@@ -68,7 +68,7 @@ type Config struct {
 	// Open and later by the writer: it must not wait for the journal.
 	Head func() []Record
 	// Remembered returns the unexpired uses of the replay store, for a segment's
-	// end. Until the first exchange.allowed is written those that Open recovered
+	// end. Until [Journal.Filled] or the first exchange.allowed those that Open recovered
 	// are added, so that the store may be filled after Open. It is called by the
 	// writer: it must not wait for the journal.
 	Remembered func() []Use
@@ -87,8 +87,9 @@ type Journal struct {
 	once   sync.Once
 	fault  atomic.Pointer[error] // why the journal is out of order; nil: it is not
 	flood  flood
-	pool   sync.Pool // of *entry
-	result error     // of Close; set before done is closed
+	filled atomic.Bool // see Filled
+	pool   sync.Pool   // of *entry
+	result error       // of Close; set before done is closed
 }
 
 // entry is a record that waits to be written.
@@ -239,6 +240,10 @@ func (j *Journal) Append(r Record) error {
 		return fmt.Errorf("%w: %d records wait to be written", ErrOutOfOrder, queueLength)
 	}
 }
+
+// Filled tells the journal that the replay store holds what Open recovered, so
+// that it need not hold the same in memory for a segment's end.
+func (j *Journal) Filled() { j.filled.Store(true) }
 
 // Healthy returns nil, or why nothing can be written: an error that is
 // [ErrOutOfOrder].

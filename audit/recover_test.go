@@ -79,6 +79,31 @@ func TestUsesSurvive(t *testing.T) {
 	}
 }
 
+// What the replay store is known to hold is the store's alone to keep: what it
+// has let go since must not come back.
+func TestFilledStoreSpeaksAlone(t *testing.T) {
+	t.Parallel()
+	s := newSetup(t)
+	until := time.Now().Add(time.Hour)
+	held := []audit.Use{{Key: "key-1", Decision: decisionID(1), Until: until}, {Key: "key-2", Decision: decisionID(2), Until: until}}
+	s.Config.Remembered = func() []audit.Use { return held }
+	j, _ := s.open(t)
+	mustClose(t, j)
+	j, r := s.open(t)
+	if diff := cmp.Diff([]string{"key-1", "key-2"}, keysOf(r.Uses)); diff != "" {
+		t.Fatal(diff)
+	}
+	j.Filled()
+	held = held[1:]
+	mustClose(t, j)
+	j, r = s.open(t)
+	defer j.Close()
+	if diff := cmp.Diff([]string{"key-2"}, keysOf(r.Uses)); diff != "" {
+		t.Error(diff)
+	}
+	s.verify(t)
+}
+
 func TestManyUsesAreSummarised(t *testing.T) {
 	t.Parallel()
 	s := newSetup(t)

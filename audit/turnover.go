@@ -126,7 +126,7 @@ func (w *writer) headLine(r Record) error {
 func (w *writer) remember() (*Replay, error) {
 	now := w.j.cfg.Now()
 	uses := slices.Clone(w.j.cfg.Remembered())
-	if len(w.recovered) > 0 {
+	if !w.j.filled.Load() && len(w.recovered) > 0 {
 		type of struct{ key, decision string }
 		have := make(map[of]bool, len(uses))
 		for i := range uses {

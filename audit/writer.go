@@ -265,6 +265,9 @@ func (w *writer) tell() {
 
 func (w *writer) tick() {
 	now := w.j.cfg.Now()
+	if w.j.filled.Load() {
+		w.recovered = nil
+	}
 	if w.j.Healthy() != nil {
 		w.probe(now)
 		return

@@ -166,6 +166,7 @@ func (g *Gateway) openJournal(ctx context.Context) error {
 	if err := g.replay.Remember(remember(recovered.Uses)); err != nil {
 		return fmt.Errorf("gateway: replay memory: %w", err)
 	}
+	journal.Filled()
 	return g.watchStops(ctx, recovered)
 }
 
