@@ -26,9 +26,9 @@ func (b *Broker) open(req Request) *attempt {
 	a := &attempt{req: req}
 	a.rec = audit.Record{
 		Decision:    req.Decision,
-		Target:      req.Ask.Target,
-		Resource:    req.Ask.Resource,
-		Scope:       joinScopes(req.Ask.Scopes),
+		Target:      told(req.Ask.Target),
+		Resource:    told(req.Ask.Resource),
+		Scope:       told(joinScopes(req.Ask.Scopes)),
 		TTL:         int64(req.Ask.TTL / time.Second),
 		TokenSHA256: hex.EncodeToString(sum[:]),
 	}
