@@ -58,7 +58,6 @@ type shown struct {
 	token    string
 	decision string // of the credential; "" if none came
 	jti      string
-	body     []byte // of a 200
 }
 
 func random(t *testing.T, below int64) int64 {
@@ -160,7 +159,6 @@ func exchangeAlone(r *rig.Rig) (shown, error) {
 	case res.StatusCode != http.StatusOK:
 		return s, errors.New(string(body))
 	}
-	s.body = body
 	var answer struct {
 		Token    string `json:"access_token"`
 		Decision string `json:"decision_id"`
