@@ -132,7 +132,8 @@ func (b *Broker) reserve(ctx context.Context, a *attempt) error {
 	if a.decision.TokenUse == trust.UntilExpiry && !a.decision.Mark {
 		return nil
 	}
-	ttl := a.proof.ExpiresAt.Sub(b.c.Now()) + a.proof.ClockSkew + replayMargin
+	now := b.c.Now()
+	ttl := a.proof.ExpiresAt.Sub(now) + a.proof.ClockSkew + replayMargin
 	r := Reservation{
 		Key:      a.proof.ReplayKey,
 		Decision: a.req.Decision,
@@ -153,7 +154,7 @@ func (b *Broker) reserve(ctx context.Context, a *attempt) error {
 	a.reserved = &r
 	a.rec.Replay = &audit.Replay{Use: audit.Use{
 		Key: r.Key, Decision: r.Decision, Members: []string{r.Member},
-		Closed: r.Use == trust.Once, Until: b.c.Now().Add(ttl),
+		Closed: r.Use == trust.Once, Until: now.Add(ttl),
 	}}
 	return nil
 }
