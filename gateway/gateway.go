@@ -112,7 +112,7 @@ func (g *Gateway) openPolicy(ctx context.Context) error {
 	}
 	g.folder = signature
 	policy, findings := LoadPolicy(g.config, g.env.Now())
-	if policy == nil {
+	if findings = append(findings, checkTLS(g.config)...); findings.HasErrors() {
 		return findings
 	}
 	for _, f := range findings {

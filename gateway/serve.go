@@ -85,9 +85,24 @@ func (g *Gateway) listenConfig() (web.ListenConfig, error) {
 	return c, nil
 }
 
+// checkTLS says whether the listener's certificate and key can be used, so that
+// a start fails before anything was opened.
+func checkTLS(c Config) strictyaml.Findings {
+	if c.TLS == nil || c.TLS.Cert == "" {
+		return nil
+	}
+	if _, err := tls.LoadX509KeyPair(c.TLS.Cert, c.TLS.Key); err != nil {
+		return strictyaml.Findings{{
+			ID: "tls-unusable", Severity: strictyaml.Error, File: c.TLS.Cert, Field: "tls",
+			Message: err.Error(), Fix: "name a PEM certificate, and the unencrypted PEM key that belongs to it",
+		}}
+	}
+	return nil
+}
+
 // Check says what Open would refuse, and what is worth a warning, without
 // opening or changing anything.
 func Check(c Config, now time.Time) strictyaml.Findings {
 	_, findings := LoadPolicy(c, now)
-	return slices.Concat(findings, checkKeys(c))
+	return slices.Concat(findings, checkTLS(c), checkKeys(c))
 }
