@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 
 	"github.com/spf13/cobra"
 
@@ -37,9 +38,17 @@ Standard error gets the log.`,
 				log.InfoContext(cmd.Context(), "ready", slog.String("issuer", config.Issuer),
 					slog.Int("identity_providers", len(config.IdentityProviders)), slog.Int("targets", len(config.Targets)))
 			})
-			return errors.Join(err, g.Close())
+			return errors.Join(notListening(err), g.Close())
 		},
 	}
+}
+
+// notListening gives the error of a listener its next step.
+func notListening(err error) error {
+	if op := (*net.OpError)(nil); errors.As(err, &op) && op.Op == "listen" {
+		return &failure{code: exitError, err: err, next: "end what listens there, or name another address under listen: or admin_listen:"}
+	}
+	return err
 }
 
 // refusedStart gives the error of a refused start its exit code and next step.
