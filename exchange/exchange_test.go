@@ -218,6 +218,21 @@ func TestAllowed(t *testing.T) {
 	}
 }
 
+// A token in a parameter that it does not belong in is not kept by the journal.
+func TestTokenInTheWrongParameter(t *testing.T) {
+	w := newWorld()
+	req := request()
+	token := "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJodHRwczovL2kifQ.c2lnbmF0dXJl"
+	req.Ask.Target, req.Ask.Resource, req.Ask.Scopes = token, "https://api.test/?t="+token+"&x=1", []string{"read", token}
+	if _, err := w.broker(t).Exchange(t.Context(), req); err == nil {
+		t.Fatal("a token is no target's name")
+	}
+	rec := w.records[0]
+	if rec.Target != "[token]" || rec.Resource != "https://api.test/?t=[token]&x=1" || rec.Scope != "read [token]" {
+		t.Errorf("recorded: %q %q %q", rec.Target, rec.Resource, rec.Scope)
+	}
+}
+
 // Each row breaks one thing; what is asserted is the reason, the order of the
 // steps, and what became of the token.
 func TestRefused(t *testing.T) {
