@@ -3,10 +3,10 @@ package test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -266,24 +266,11 @@ func holdsFinding(t *testing.T, err error, finding string) {
 	t.Errorf("no %s among %v", finding, findings)
 }
 
-// attackDir is the folder of TestAttacks, which ends with all of its cases.
-var attackDir string
-
-// buildCambio builds the program once for all cases.
-var buildCambio = sync.OnceValues(func() (string, error) {
-	bin := filepath.Join(attackDir, "cambio")
-	out, err := exec.Command("go", "build", "-o", bin, "cambio/cmd/cambio").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("%w: %s", err, out)
-	}
-	return bin, nil
-})
-
 // runCambio runs the program in a folder and returns its exit code, standard
 // output and standard error.
 func runCambio(t *testing.T, dir string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	bin, err := buildCambio()
+	bin, err := binary()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -314,4 +301,22 @@ func serveRefuses(t *testing.T, config string, documents map[string]string, find
 			t.Errorf("%v: exit %d, want 3 with %s and %q\n%s", args, code, finding, text, all)
 		}
 	}
+}
+
+// jobID is a jti that no other token has.
+func jobID() string { return rand.Text() }
+
+// kidOf is the key id in the header of a compact JWS.
+func kidOf(t *testing.T, token string) string {
+	t.Helper()
+	head, _, _ := strings.Cut(token, ".")
+	b, err := base64.RawURLEncoding.DecodeString(head)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var header struct{ KID string }
+	if err := json.Unmarshal(b, &header); err != nil || header.KID == "" {
+		t.Fatalf("no kid in %s: %v", b, err)
+	}
+	return header.KID
 }
