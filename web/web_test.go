@@ -252,7 +252,7 @@ func TestTokenEnvelope(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			x := &spy{}
-			h, _ := handler(t, x, nil)
+			h, outcomes := handler(t, x, nil)
 			r := post(good().Encode())
 			row.change(r)
 			w, body := serve(h, r)
@@ -261,6 +261,9 @@ func TestTokenEnvelope(t *testing.T) {
 			}
 			if (w.Code == http.StatusUnauthorized) != (w.Header().Get("WWW-Authenticate") != "") {
 				t.Error("WWW-Authenticate goes with 401, and with nothing else")
+			}
+			if w.Code == http.StatusUnauthorized && (*outcomes)[0].Reason != string(trust.ReasonClientAuth) {
+				t.Errorf("counted as %v", *outcomes)
 			}
 			if (w.Code == http.StatusMethodNotAllowed) != (w.Header().Get("Allow") == "POST") {
 				t.Errorf("Allow %q", w.Header().Get("Allow"))

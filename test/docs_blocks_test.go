@@ -1,0 +1,229 @@
+package test
+
+import (
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+
+	"cambio/gateway"
+	"cambio/trust"
+)
+
+// docsConfig has every identity provider and target that the documents name.
+const docsConfig = `issuer: https://id.acme.example
+identity_providers:
+  github: {type: github-actions, audience: "https://id.acme.example"}
+  cluster-1: {type: kubernetes, issuer: "https://oidc.acme.example", audience: "https://id.acme.example"}
+  google: {type: gcp, audience: "https://id.acme.example"}
+  builds:
+    type: oidc
+    issuer: https://builds.acme.example
+    audience: https://id.acme.example
+    claims: {project_id: {type: string, anchor: true}, env: {type: string}}
+    workload: [project_id, env]
+targets:
+  orders-api: {type: jwt, audience: "https://orders.acme.example"}
+  billing-api: {type: jwt, audience: "https://billing.acme.example"}
+`
+
+// docsFile stands for any file that a configuration in a document names.
+func docsFile(name string) ([]byte, error) {
+	if strings.Contains(name, "jwks") {
+		return os.ReadFile(filepath.Join(root, "testdata/vectors/keys.json"))
+	}
+	return nil, os.ErrNotExist
+}
+
+// TestBlocksAreTrue reads every yaml block of every document as what it is: a
+// configuration, a trust document or guardrail, or something of somebody else.
+func TestBlocksAreTrue(t *testing.T) {
+	config, findings := gateway.ParseConfig("docs.yaml", []byte(docsConfig), nil, docsFile)
+	if findings.HasErrors() {
+		t.Fatal(findings)
+	}
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	kinds := map[string]int{}
+	for _, name := range documents(t) {
+		all, _ := blocks(t, name)
+		for _, b := range all {
+			if b.lang == "" && !strings.Contains(b.text, "--") {
+				t.Errorf("%s:%d: a block says its language; text, where it has none", name, b.line)
+			}
+			if b.lang != "yaml" {
+				continue
+			}
+			var top map[string]any
+			if err := yaml.Unmarshal([]byte(b.text), &top); err != nil {
+				t.Errorf("%s:%d: %v", name, b.line, err)
+				continue
+			}
+			switch {
+			case top["jobs"] != nil || top["apiVersion"] != nil || top["services"] != nil:
+				kinds["other"]++
+			case top["owner"] != nil:
+				kinds["trust"]++
+				policy, findings := trust.Compile(gateway.World(config), []trust.Source{{Name: name, Data: []byte(b.text)}}, now)
+				for _, f := range findings {
+					t.Errorf("%s:%d: %s", name, b.line, f)
+				}
+				if policy == nil {
+					continue
+				}
+				for _, r := range policy.Test(now) {
+					if !r.OK {
+						t.Errorf("%s:%d: the test %q fails: %s", name, b.line, r.Name, r.Reason)
+					}
+				}
+			default:
+				kinds["configuration"]++
+				text := b.text
+				if top["issuer"] == nil {
+					text += "issuer: https://id.acme.example\n"
+				}
+				_, findings := gateway.ParseConfig(name, []byte(text), nil, docsFile)
+				for _, f := range findings {
+					if f.ID != "no-target" && f.ID != "no-identity-provider" { // a block shows a part
+						t.Errorf("%s:%d: %s", name, b.line, f)
+					}
+				}
+			}
+		}
+	}
+	if kinds["trust"] < 5 || kinds["configuration"] < 5 || kinds["other"] < 2 {
+		t.Errorf("found only %v", kinds)
+	}
+}
+
+var (
+	markdownLink    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	markdownHeading = regexp.MustCompile(`(?m)^#+ (.+)$`)
+	fenced          = regexp.MustCompile("(?ms)^```.*?^```$")
+)
+
+// anchors are the fragments of a document's headings, as forges make them.
+func anchors(text string) []string {
+	var out []string
+	for _, m := range markdownHeading.FindAllStringSubmatch(fenced.ReplaceAllString(text, ""), -1) {
+		s := strings.ToLower(strings.ReplaceAll(m[1], "`", ""))
+		s = regexp.MustCompile(`[^a-z0-9 _-]`).ReplaceAllString(s, "")
+		out = append(out, strings.ReplaceAll(s, " ", "-"))
+	}
+	return out
+}
+
+func TestLinksResolve(t *testing.T) {
+	found := 0
+	for _, name := range documents(t) {
+		text := document(t, name)
+		for _, m := range markdownLink.FindAllStringSubmatch(fenced.ReplaceAllString(text, ""), -1) {
+			if strings.Contains(m[1], "://") || strings.HasPrefix(m[1], "mailto:") {
+				continue
+			}
+			found++
+			file, fragment, _ := strings.Cut(m[1], "#")
+			to := name
+			if file != "" {
+				to = path.Join(path.Dir(name), file)
+			}
+			if _, err := os.Stat(filepath.Join(root, to)); err != nil {
+				t.Errorf("%s: the link %s leads nowhere", name, m[1])
+				continue
+			}
+			if fragment != "" && !slices.Contains(anchors(document(t, to)), fragment) {
+				t.Errorf("%s: the link %s: there is no such heading", name, m[1])
+			}
+		}
+	}
+	if found < 30 {
+		t.Errorf("found only %d links", found)
+	}
+}
+
+// TestCommandsExist looks up every command and flag that a document shows.
+func TestCommandsExist(t *testing.T) {
+	reference := document(t, "docs/reference/cli.md")
+	word := regexp.MustCompile(`^[a-z]+$`)
+	commands, flags := 0, regexp.MustCompile(`(?:^|\s)(--[a-z][a-z-]+)`)
+	for _, name := range documents(t) {
+		text := document(t, name)
+		var shown []string
+		for _, m := range regexp.MustCompile("(?m)`cambio ([^`]+)`").FindAllStringSubmatch(fenced.ReplaceAllString(text, ""), -1) {
+			shown = append(shown, m[1])
+		}
+		all, _ := blocks(t, name)
+		for _, b := range all {
+			if b.lang != "sh" {
+				continue
+			}
+			for _, m := range regexp.MustCompile(`(?m)(?:^|[(|;&]\s*)cambio ([^|\n)]+)`).FindAllStringSubmatch(b.text, -1) {
+				shown = append(shown, m[1])
+			}
+		}
+		for _, line := range shown {
+			line, _, _ = strings.Cut(line, " -- ")
+			line, _, _ = strings.Cut(line, " # ")
+			words := strings.Fields(line)
+			if !word.MatchString(words[0]) { // `cambio COMMAND`
+				continue
+			}
+			commands++
+			one := "## cambio " + words[0]
+			two := one
+			if len(words) > 1 {
+				two += " " + words[1]
+			}
+			if !strings.Contains(reference, one+"\n") && !strings.Contains(reference, two+"\n") && (len(words) > 1 || !strings.Contains(reference, one+" ")) {
+				t.Errorf("%s: there is no command cambio %s", name, line)
+			}
+			for _, f := range flags.FindAllStringSubmatch(line, -1) {
+				if !strings.Contains(reference, f[1]) {
+					t.Errorf("%s: cambio %s: there is no flag %s", name, line, f[1])
+				}
+			}
+		}
+	}
+	if commands < 20 {
+		t.Errorf("found only %d commands", commands)
+	}
+}
+
+// TestNamedTestsExist looks for every test that a document names: a promise that
+// leans on a test which is gone leans on nothing.
+func TestNamedTestsExist(t *testing.T) {
+	declared := map[string]bool{}
+	function := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)\w+)\(`)
+	for _, name := range files(t) {
+		if !strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		for _, m := range function.FindAllStringSubmatch(document(t, name), -1) {
+			declared[path.Dir(name)+"."+m[1]] = true
+		}
+	}
+	named, reference := 0, regexp.MustCompile("`([a-z/]+)\\.((?:Test|Fuzz|Benchmark)\\w+)`")
+	for _, name := range documents(t) {
+		for _, m := range reference.FindAllStringSubmatch(document(t, name), -1) {
+			named++
+			if !declared[m[1]+"."+m[2]] {
+				t.Errorf("%s names %s.%s, which does not exist", name, m[1], m[2])
+			}
+		}
+	}
+	cases, all := regexp.MustCompile("`([A-Z]{2,4}-\\d\\d)`"), attacks()
+	for _, m := range cases.FindAllStringSubmatch(document(t, "docs/security-model.md"), -1) {
+		named++
+		if all[m[1]] == nil {
+			t.Errorf("docs/security-model.md names the case %s, which no test runs", m[1])
+		}
+	}
+	if named < 40 {
+		t.Errorf("found only %d names of tests: the security model has more", named)
+	}
+}
