@@ -85,10 +85,12 @@ func (w *writer) run() {
 // take collects a batch: e and what else waits by now.
 func (w *writer) take(e *entry) {
 	w.add(e)
-	// Those who are about to commit share this write and this fsync: an fsync
-	// costs as much CPU as the rest of an exchange's record. Where nobody else is
-	// about to run, this gives nothing away.
-	runtime.Gosched()
+	// Those who are about to commit share this write and this fsync, which costs
+	// more CPU than the rest of a record. So the others run as long as that brings
+	// more; where nobody else is about to run, nothing is waited for.
+	for before := -1; before < len(w.j.queue) && before < maxBatch; runtime.Gosched() {
+		before = len(w.j.queue)
+	}
 	for range maxBatch {
 		select {
 		case e := <-w.j.queue:
