@@ -1,10 +1,6 @@
 package main
 
 import (
-	"cambio/audit"
-	"cambio/gateway"
-	"cambio/stops"
-	"cambio/trust"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -15,6 +11,11 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"cambio/audit"
+	"cambio/gateway"
+	"cambio/stops"
+	"cambio/trust"
 )
 
 // tell is the story.

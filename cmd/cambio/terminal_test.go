@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/spf13/cobra"
 )
 
 // user is a person at a terminal, with a token in a variable.
@@ -86,4 +88,22 @@ func TestProgressLeavesNothing(t *testing.T) {
 	if got := s.err.(*bytes.Buffer).String(); got != "" {
 		t.Errorf("left %q on the screen", got)
 	}
+}
+
+// TestHelp: every command says in one line what it is for.
+func TestHelp(t *testing.T) {
+	s, _ := user(t)
+	root, _ := newRoot(s)
+	var walk func(*cobra.Command)
+	walk = func(cmd *cobra.Command) {
+		if cmd.Short == "" || strings.HasSuffix(cmd.Short, ".") {
+			t.Errorf("%s: short help %q", cmd.CommandPath(), cmd.Short)
+		}
+		for _, child := range cmd.Commands() {
+			if child.Name() != "completion" { // the library's own
+				walk(child)
+			}
+		}
+	}
+	walk(root)
 }
