@@ -145,7 +145,7 @@ func exchangeAlone(r *rig.Rig) (shown, error) {
 		return shown{}, err
 	}
 	s := shown{token: token}
-	res, err := http.Post(r.URL+"/token", "application/x-www-form-urlencoded", strings.NewReader(rig.Form(token).Encode())) //nolint:forbidigo // of a test
+	res, err := http.Post(r.URL+"/token", "application/x-www-form-urlencoded", strings.NewReader(rig.Form(token).Encode()))
 	if err != nil {
 		return s, err
 	}
