@@ -46,7 +46,7 @@ func (b *Broker) identify(ctx context.Context, a *attempt) error {
 	a.rec.Workload = proof.Workload
 	a.rec.Subject = proof.Subject
 	if err != nil {
-		return err
+		return b.unfit(a, err)
 	}
 	if b.c.Limiter == nil {
 		return nil
@@ -55,6 +55,28 @@ func (b *Broker) identify(ctx context.Context, a *attempt) error {
 		return &Error{Code: Limited, Reason: trust.ReasonRateLimited, RetryAfter: wait}
 	}
 	return nil
+}
+
+// unfit is the refusal of a token whose signature is proven and whose claims
+// contradict each other, or lack those of the workload id. It is refused
+// whatever the policy says; but where no trust would have matched it anyway,
+// such as a person's token at an issuer of workloads, that is what the record
+// says, as it is what the owner of a trust can act on.
+func (b *Broker) unfit(a *attempt, err error) error {
+	var e *Error
+	if !errors.As(err, &e) || e.Reason != trust.ReasonWorkloadClaim && e.Reason != trust.ReasonClaimInvalid {
+		return err
+	}
+	now := b.c.Now()
+	stops, unanswered := b.c.Stops.Current(now)
+	if unanswered != nil {
+		return err
+	}
+	d := b.c.Policy().Decide(a.proof.Identity, a.req.Ask, stops, now)
+	if d.Reason == trust.ReasonConditionFalse || d.Reason == trust.ReasonNoMatchingTrust {
+		return &Error{Code: e.Code, Reason: d.Reason, Err: e}
+	}
+	return err
 }
 
 // judge decides from one snapshot of policy and stops, and plans what would be
