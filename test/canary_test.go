@@ -46,7 +46,7 @@ func newHaystack(text string) haystack {
 // in base64 or escaped; "" if there is none. The secret is a text that is not
 // told in any part.
 func (h haystack) leaked(secret string) string {
-	for _, form := range forms(secret) {
+	for _, form := range disguises(secret) {
 		for i := 0; i+window <= len(form); i++ {
 			if part := form[i : i+window]; h.parts[part] {
 				return part
@@ -56,8 +56,8 @@ func (h haystack) leaked(secret string) string {
 	return ""
 }
 
-// forms are the ways in which a text may get into a log.
-func forms(secret string) []string {
+// disguises are the ways in which a text may get into a log.
+func disguises(secret string) []string {
 	escaped := &strings.Builder{}
 	for _, b := range []byte(secret) {
 		escaped.WriteString("%" + strings.ToUpper(hex.EncodeToString([]byte{b})))
@@ -326,7 +326,7 @@ func TestCanarySearch(t *testing.T) {
 	for name, leak := range map[string]string{
 		"raw": part, "hex": hex.EncodeToString([]byte(part)), "HEX": strings.ToUpper(hex.EncodeToString([]byte(part))),
 		"base64": base64.StdEncoding.EncodeToString([]byte(part)), "base64 within": base64.RawURLEncoding.EncodeToString([]byte("token=" + secret)),
-		"escaped": forms(part)[2],
+		"escaped": disguises(part)[2],
 	} {
 		if newHaystack(`level=INFO msg="`+leak+`"`).leaked(secret) == "" {
 			t.Errorf("%s is not found", name)
