@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"cambio/standin"
 	"cambio/test/rig"
 )
 
@@ -227,11 +226,4 @@ func attackCLM07(t *testing.T) {
 		}
 	}
 	r.Control()
-}
-
-// rotated makes a new key for iss1.
-func rotated(t *testing.T, r *rig.Rig, kid string, k standin.Key) {
-	t.Helper()
-	k.KID = kid
-	r.ISS1.AddKey(k)
 }
