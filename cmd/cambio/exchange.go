@@ -96,6 +96,7 @@ func (a *ask) exchange(ctx context.Context) (client.Credential, error) {
 	if err != nil {
 		return client.Credential{}, err
 	}
+	defer a.c.progress("asking " + a.server)()
 	return c.Exchange(ctx, request, source)
 }
 

@@ -77,9 +77,13 @@ func newRoot(io *stdio) (*cobra.Command, *common) {
 		configCommand(c), versionCommand(c),
 	)
 	root.InitDefaultCompletionCmd()
-	for _, cmd := range root.Commands() {
-		if cmd.Name() == "completion" { // the library's own knows no exit status for a mistake
+	root.InitDefaultHelpCmd()
+	for _, cmd := range root.Commands() { // the library's own two know no exit status for a mistake
+		switch cmd.Name() {
+		case "completion":
 			cmd.Args, cmd.RunE = cobra.ArbitraryArgs, helpOnly
+		case "help":
+			cmd.Args = helpTopic
 		}
 	}
 	return root, c
@@ -102,6 +106,18 @@ func helpOnly(cmd *cobra.Command, args []string) error {
 		next = "did you mean " + cmd.CommandPath() + " " + near[0] + "?"
 	}
 	return &failure{code: exitUsage, err: fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath()), next: next}
+}
+
+// helpTopic takes the name of a command.
+func helpTopic(cmd *cobra.Command, args []string) error {
+	found, rest, err := cmd.Root().Find(args)
+	switch {
+	case err != nil:
+		return usage("%v", err)
+	case len(rest) > 0:
+		return helpOnly(found, rest)
+	}
+	return nil
 }
 
 // noArgs refuses arguments with a next step.

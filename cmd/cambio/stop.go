@@ -253,8 +253,9 @@ func stopRestoreCommand(c *common) *cobra.Command {
 	return &cobra.Command{
 		Use:   "restore",
 		Short: "Make a lost or damaged stop list anew from the journal",
-		Long: `Writes the stops that the journal holds as the list in force, with a new version.
-A gateway without a list that it can rely on answers 503 until then.`,
+		Long: `Writes the stops that the journal holds, and those of a list that can still be
+read, as the list in force, with a new version. A gateway without a list that it
+can rely on answers 503 until then.`,
 		Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if err := c.checkOutput("text", "json"); err != nil {
