@@ -2,8 +2,6 @@ package test
 
 import (
 	"crypto/rand"
-	"encoding/base64"
-	"encoding/json"
 	"log/slog"
 	"net/http"
 	"os"
@@ -180,10 +178,10 @@ func TestRotationUnderway(t *testing.T) {
 	}
 	within(t, time.Minute, "the new key set", func() bool { return r.Get(r.URL, "/keys").Raw != old })
 	after := r.Exchange(r.Token(nil)).Text("access_token")
-	if kid(t, before) == kid(t, after) {
+	if kidOf(t, before) == kidOf(t, after) {
 		t.Error("the old key signs on")
 	}
-	if !strings.Contains(old, kid(t, after)) {
+	if !strings.Contains(old, kidOf(t, after)) {
 		t.Error("the new key was not published before")
 	}
 	for _, token := range []string{before, after} {
@@ -196,18 +194,4 @@ func TestRotationUnderway(t *testing.T) {
 	}
 	r.Stop()
 	verifyJournal(t, r)
-}
-
-// kid is the key id of a token's header.
-func kid(t *testing.T, token string) string {
-	t.Helper()
-	raw, err := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	var header struct{ KID string }
-	if err := json.Unmarshal(raw, &header); err != nil || header.KID == "" {
-		t.Fatalf("no kid in %s: %v", raw, err)
-	}
-	return header.KID
 }
