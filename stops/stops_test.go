@@ -173,6 +173,9 @@ func TestAddDoesNotHideThatTheListIsGone(t *testing.T) {
 	if set, err = s.Restore(nil, 2); err != nil || set.Version() != 9 {
 		t.Errorf("a second restore: version %d, %v", set.Version(), err)
 	}
+	if got := set.All(); len(got) != 1 || got[0].ID != keep.ID {
+		t.Errorf("a second restore lifted a stop that stood in the file: %v", got)
+	}
 }
 
 const good = `{"format":1,"version":3,"stops":[{"id":"stop-aaaaaaaa","kind":"trust","what":"payments","reason":"r","added":"2026-09-01T12:00:00Z"}]}`

@@ -76,9 +76,11 @@ func (s Store) Lift(id string) (trust.Stop, error) {
 // List returns the list. ErrUnavailable: there is none that can be read.
 func (s Store) List() (trust.StopSet, error) { return s.read() }
 
-// Restore writes these stops as the list, whatever the file holds, with a
-// version above seen and above the file's: the operator's word that this is the
-// list. seen is the highest version that the journal holds.
+// Restore writes these stops as the list, and with them those of a file that can
+// still be read: one that was added while no gateway ran is in no journal, and to
+// restore must not lift it. The version is above seen and above the file's: the
+// operator's word that this is the list. seen is the highest version that the
+// journal holds.
 func (s Store) Restore(stops []trust.Stop, seen int64) (trust.StopSet, error) {
 	unlock, err := s.lock()
 	if err != nil {
@@ -87,6 +89,12 @@ func (s Store) Restore(stops []trust.Stop, seen int64) (trust.StopSet, error) {
 	defer unlock()
 	if old, err := s.read(); err == nil {
 		seen = max(seen, old.Version())
+		stops = slices.Clone(stops)
+		for _, o := range old.All() {
+			if !slices.ContainsFunc(stops, func(s trust.Stop) bool { return s.ID == o.ID }) {
+				stops = append(stops, o)
+			}
+		}
 	}
 	set := trust.NewStopSet(max(seen, 0)+1, stops)
 	return set, s.write(set)
