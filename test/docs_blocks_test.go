@@ -53,7 +53,7 @@ func TestBlocksAreTrue(t *testing.T) {
 	for _, name := range documents(t) {
 		all, _ := blocks(t, name)
 		for _, b := range all {
-			if b.lang == "" && !strings.Contains(b.text, "--") {
+			if b.lang == "" {
 				t.Errorf("%s:%d: a block says its language; text, where it has none", name, b.line)
 			}
 			if b.lang != "yaml" {

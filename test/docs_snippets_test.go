@@ -109,12 +109,11 @@ func blocks(t *testing.T, name string) (all []block, sessions map[string][]snipp
 // TestDocumentsRun runs every session of every document.
 func TestDocumentsRun(t *testing.T) {
 	t.Parallel()
-	bin := t.TempDir()
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(bin, "cambio"), "./cmd/cambio")
-	build.Dir = root
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+	program, err := binary()
+	if err != nil {
+		t.Fatalf("the program does not build: %v", err)
 	}
+	bin := filepath.Dir(program)
 	ran := 0
 	for _, name := range documents(t) {
 		_, sessions := blocks(t, name)
