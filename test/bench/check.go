@@ -33,7 +33,7 @@ func newChecker(ctx context.Context, server, dir string) (*checker, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer res.Body.Close() //nolint:errcheck // read below
+	defer res.Body.Close()
 	c := &checker{journal: filepath.Join(dir, "state", "journal")}
 	return c, json.NewDecoder(io.LimitReader(res.Body, maxAnswer)).Decode(&c.keys)
 }
@@ -47,7 +47,7 @@ func (c *checker) check(a answer) error {
 	if err := json.Unmarshal(a.body, &body); err != nil {
 		return err
 	}
-	signed, err := jose.ParseSigned(body.AccessToken, []jose.SignatureAlgorithm{jose.ES256})
+	signed, err := jose.ParseSignedCompact(body.AccessToken, []jose.SignatureAlgorithm{jose.ES256})
 	if err != nil {
 		return fmt.Errorf("decision %s: %w", a.decision, err)
 	}

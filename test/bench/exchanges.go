@@ -13,13 +13,14 @@ import (
 // plan is how many rounds of how many tokens are driven over each number of
 // connections. Signing the tokens takes longer than showing them.
 func plan() []struct{ connections, rounds, tokens int } {
-	return []struct{ connections, rounds, tokens int }{{1, 4, 1000}, {16, 4, 3000}, {64, 6, 4000}}
+	return []struct{ connections, rounds, tokens int }{{1, 4, 1000}, {16, 5, 2000}, {64, 15, 1600}}
 }
 
 // total adds up the rounds of one server at one number of connections.
 type total struct {
 	exchanges int
 	cpu       time.Duration
+	rounds    []float64 // CPU of an exchange in each round
 	mallocs   uint64
 	elapsed   time.Duration
 	times     []time.Duration
@@ -28,6 +29,17 @@ type total struct {
 
 func (t *total) cpuEach() float64 {
 	return float64(t.cpu) / float64(time.Microsecond) / float64(t.exchanges)
+}
+
+// ratio is the CPU of t over other's, round by round, of which the median
+// counts: the two took turns within a second, and what disturbed one round for
+// one of them does not count.
+func (t *total) ratio(other *total) float64 {
+	ratios := make([]float64, len(t.rounds))
+	for i := range ratios {
+		ratios[i] = t.rounds[i] / other.rounds[i]
+	}
+	return quantile(ratios, 0.5)
 }
 
 // load is the state of the part that measures exchanges.
@@ -139,6 +151,7 @@ func (l *load) turn(name string, connections int, tokens []string, t *total) err
 	}
 	t.exchanges += len(tokens)
 	t.cpu += after.CPU - before.CPU
+	t.rounds = append(t.rounds, float64(after.CPU-before.CPU)/float64(len(tokens)))
 	t.mallocs += after.Mallocs - before.Mallocs
 	t.elapsed += r.elapsed
 	t.times = append(t.times, r.times...)

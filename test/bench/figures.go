@@ -66,7 +66,7 @@ func (f *figures) addExchanges(connections int, totals map[string]*total, l *loa
 		FsyncP50: millis(quantile(l.fsync, 0.5)), FsyncP99: millis(quantile(l.fsync, 0.99)),
 	}
 	r := f.rows[embedded][connections]
-	r.BareRatio = r.CPU / f.parts.Bare
+	r.BareRatio = totals[embedded].ratio(totals[bare])
 	r.Floor = (f.parts.HTTP + f.parts.Verify + f.parts.Sign) / r.CPU
 	f.rows[embedded][connections] = r
 }
