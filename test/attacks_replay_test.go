@@ -209,7 +209,7 @@ func attackRPL05(t *testing.T) {
 	var wg sync.WaitGroup
 	for w := range 8 {
 		wg.Go(func() {
-			for i := w; i < 2000; i += 8 {
+			for i := w; i < 800; i += 8 {
 				if a := r.Exchange(worthless(i)); a.Status != 400 {
 					t.Errorf("%d %s", a.Status, a.Raw)
 					return
