@@ -36,7 +36,6 @@ var binary = sync.OnceValues(func() (string, error) { //nolint:gochecknoglobals 
 type outcome struct {
 	code           int
 	stdout, stderr string
-	maxRSS         int64 // kB
 }
 
 // command is the program with these arguments, and no environment but env.
@@ -64,11 +63,7 @@ func run(t *testing.T, env []string, args ...string) outcome {
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
 	}
-	o := outcome{code: c.ProcessState.ExitCode(), stdout: stdout.String(), stderr: stderr.String()}
-	if usage, ok := c.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		o.maxRSS = int64(usage.Maxrss) //nolint:unconvert // 32 bits on some systems
-	}
-	return o
+	return outcome{code: c.ProcessState.ExitCode(), stdout: stdout.String(), stderr: stderr.String()}
 }
 
 // process is the program while it runs.
