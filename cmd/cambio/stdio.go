@@ -29,7 +29,7 @@ func systemIO() *stdio {
 	outTTY, errTTY := term.IsTerminal(int(os.Stdout.Fd())), term.IsTerminal(int(os.Stderr.Fd()))
 	return &stdio{
 		in: os.Stdin, out: os.Stdout, err: os.Stderr,
-		getenv: os.Getenv, lookup: os.LookupEnv, readFile: os.ReadFile, now: time.Now,
+		getenv: os.Getenv, lookup: os.LookupEnv, readFile: readSmall, now: time.Now,
 		outTTY: outTTY, errTTY: errTTY,
 		colour: outTTY && errTTY && wantsColour(os.Getenv),
 	}
@@ -38,6 +38,21 @@ func systemIO() *stdio {
 // wantsColour follows https://no-color.org: any value that is not empty says no.
 func wantsColour(getenv func(string) string) bool {
 	return getenv("NO_COLOR") == "" && getenv("TERM") != "dumb"
+}
+
+// maxFile is above what any configuration, token or claims file may have.
+const maxFile = 1 << 20
+
+// readSmall reads a file, and of one above maxFile no more than a byte above it:
+// what is too large is refused by whoever reads it, and must not cost memory for
+// its size before that.
+func readSmall(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // read only: nothing can be lost
+	return io.ReadAll(io.LimitReader(f, maxFile+1))
 }
 
 func (s *stdio) paint(code, text string) string {
