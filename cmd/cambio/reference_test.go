@@ -21,6 +21,10 @@ func TestReference(t *testing.T) {
 	root.SetContext(context.Background())
 	var b strings.Builder
 	b.WriteString("# Commands\n\nMade from the program itself by `make golden`; `cambio COMMAND --help` says the same. See also the [exit status](exit-codes.md).\n\nStandard output is data, everything for people goes to standard error. Tokens come by file, standard input or environment, never by a flag's value.\n")
+	b.WriteString("\n## Environment\n\n| variable | meaning |\n| --- | --- |\n")
+	for _, v := range environment() {
+		fmt.Fprintf(&b, "| `%s` | %s |\n", v[0], v[1])
+	}
 	fmt.Fprintf(&b, "\n## Flags of every command\n\n```text\n%s```\n", root.PersistentFlags().FlagUsages())
 	writeCommands(&b, root)
 	if os.Getenv("UPDATE") != "" {
@@ -34,6 +38,19 @@ func TestReference(t *testing.T) {
 	}
 	if diff := cmp.Diff(b.String(), string(have)); diff != "" {
 		t.Errorf("%s is not what the commands say; run make golden (-want +have)\n%s", referenceFile, diff)
+	}
+}
+
+// environment are the variables that the program looks at.
+func environment() [][2]string {
+	return [][2]string{
+		{"CAMBIO_CONFIG", "as `--config`"},
+		{"CAMBIO_SERVER", "as `--server`"},
+		{"CAMBIO_TOKEN", "the workload's token"},
+		{"CAMBIO_TOKEN_FILE", "file that holds it"},
+		{"GITHUB_ACTIONS", "with `ACTIONS_ID_TOKEN_REQUEST_URL` and `ACTIONS_ID_TOKEN_REQUEST_TOKEN`: set by GitHub in a job"},
+		{"GCE_METADATA_HOST", "another metadata server, as Google's own clients have it"},
+		{"NO_COLOR", "no colour on a terminal; so does `TERM=dumb`"},
 	}
 }
 
