@@ -228,7 +228,7 @@ func (r *Rig) Start() error {
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		return err
 	}
-	config, findings := gateway.ParseConfig(file, text, os.LookupEnv, os.ReadFile)
+	config, findings := gateway.ParseConfig(file, text, nil, os.ReadFile)
 	if findings.HasErrors() {
 		return findings
 	}
