@@ -150,14 +150,14 @@ func attackCLM04(t *testing.T) {
 	} {
 		changes := times(tt.changes)
 		a := r.Exchange(r.Token(changes))
-		switch {
-		case tt.reason == "":
+		switch tt.reason {
+		case "":
 			if a.Status != 200 {
 				t.Errorf("%s: %s", tt.name, a.Raw)
 				continue
 			}
 			atMost(t, tt.name, a, now, changes["exp"])
-		case tt.reason == "expired":
+		case "expired":
 			at := time.Unix(int64From(changes["exp"]), 0).UTC().Format(time.RFC3339)
 			deniedSaying(t, r, tt.name, a, "The token expired at "+at+".", "expired")
 		default:

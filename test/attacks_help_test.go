@@ -142,13 +142,13 @@ func jsonOf(t *testing.T, v any) []byte {
 
 // withHeader is the good token with this header, signed by a key of iss1 over
 // exactly that header.
-func withHeader(t *testing.T, r *rig.Rig, header any, kid, alg string, changes map[string]any) string {
+func withHeader(t *testing.T, r *rig.Rig, header any, kid, alg string) string {
 	t.Helper()
 	raw, ok := header.(string)
 	if !ok {
 		raw = string(jsonOf(t, header))
 	}
-	return r.Sign(r.ISS1, standin.JWS{Header: []byte(raw), Payload: jsonOf(t, r.Base(changes)), Key: kid, Alg: alg})
+	return r.Sign(r.ISS1, standin.JWS{Header: []byte(raw), Payload: jsonOf(t, r.Base(nil)), Key: kid, Alg: alg})
 }
 
 // withPayload is a token of exactly this payload, signed by k1 with RS256.

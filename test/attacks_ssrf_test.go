@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -89,16 +90,15 @@ func attackSSRF01(t *testing.T) {
 		if strings.Contains(host, "six") {
 			port = six.Addr.Port()
 		}
-		all = append(all, provided{name: "p" + strconv.Itoa(n), issuer: fmt.Sprintf("https://%s:%d", host, port), lines: lines})
+		all = append(all, provided{name: "p" + strconv.Itoa(n), issuer: "https://" + net.JoinHostPort(host, strconv.Itoa(int(port))), lines: lines})
 	}
-	named := func(addr, lines string) string {
+	named := func(addr, lines string) {
 		host := fmt.Sprintf("n%d.acme.test", len(all))
 		if netip.MustParseAddr(addr).Is6() {
 			host = fmt.Sprintf("six%d.acme.test", len(all))
 		}
 		resolver.answer(host, addr)
 		add(host, strings.ReplaceAll(lines, "HOST", host))
-		return host
 	}
 	add("metadata.google.internal", "")
 	add("169.254.169.254.nip.io", "")
@@ -207,8 +207,16 @@ func attackSSRF02(t *testing.T) {
 	resolver.answer(name, "127.0.0.2")
 	all := []provided{p}
 	for i, answers := range [][]string{
-		{"127.0.0.2"}, {"127.0.0.1", "127.0.0.2"}, {"127.0.0.2", "127.0.0.1"}, {"127.0.0.1", "169.254.169.254"}, {"127.0.0.1", "::1"}, {"127.0.0.1", "10.0.0.1"},
-		{"8.8.8.8", "127.0.0.2"}, {"127.0.0.1", "::ffff:127.0.0.2"}, {"127.0.0.1", "0.0.0.0"}, {},
+		{"127.0.0.2"},
+		{"127.0.0.1", "127.0.0.2"},
+		{"127.0.0.2", "127.0.0.1"},
+		{"127.0.0.1", "169.254.169.254"},
+		{"127.0.0.1", "::1"},
+		{"127.0.0.1", "10.0.0.1"},
+		{"8.8.8.8", "127.0.0.2"},
+		{"127.0.0.1", "::ffff:127.0.0.2"},
+		{"127.0.0.1", "0.0.0.0"},
+		{},
 	} {
 		host := fmt.Sprintf("mixed%d.acme.test", i)
 		if len(answers) > 0 {
