@@ -81,7 +81,12 @@ func attackSSRF01(t *testing.T) {
 	serveRefuses(t, open, trusting(), "insecure-loopback", "iss1")
 
 	// Names, that resolve there.
-	four, six := listenCollector(t, "127.0.0.1:0"), listenCollector(t, "[::1]:0")
+	four := listenCollector(t, "127.0.0.1:0")
+	six := four
+	if probe, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "[::1]:0"); err == nil { // not every machine has IPv6
+		probe.Close()
+		six = listenCollector(t, "[::1]:0")
+	}
 	resolver := resolverOf(map[string][]string{"metadata.google.internal": {"169.254.169.254"}, "169.254.169.254.nip.io": {"169.254.169.254"}})
 	var all []provided
 	add := func(host, lines string) {
