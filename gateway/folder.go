@@ -10,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"cambio/trust"
 	"cambio/trust/strictyaml"
@@ -35,12 +36,22 @@ func ReadTrusts(dir string) ([]trust.Source, strictyaml.Findings) {
 			ID: "document-unreadable", Severity: strictyaml.Error, File: file, Line: 1, Column: 1, Message: message, Fix: fix,
 		})
 	}
-	err := walkTrusts(dir, func(fsys fs.FS, name string) error {
+	err := walkTrusts(dir, func(root *os.Root, name string) error {
+		if path.Ext(name) != ".yaml" {
+			// A guardrail that silently is not in force looks like one that is.
+			if fix := passedOver(root, name); fix != "" {
+				findings = append(findings, strictyaml.Finding{
+					ID: "document-passed-over", Severity: strictyaml.Warning, File: filepath.Join(dir, filepath.FromSlash(name)), Line: 1, Column: 1,
+					Message: "looks like a document and is not read", Fix: fix,
+				})
+			}
+			return nil
+		}
 		if len(sources) >= maxDocuments {
 			return fmt.Errorf("more than %d documents", maxDocuments)
 		}
 		shown := filepath.Join(dir, filepath.FromSlash(name))
-		data, err := readDocument(fsys, name)
+		data, err := readDocument(root, name)
 		if err != nil {
 			report(shown, "cannot be read: "+reasonOf(err), "make it a regular file inside the folder that this process may read")
 			return nil
@@ -58,8 +69,11 @@ func ReadTrusts(dir string) ([]trust.Source, strictyaml.Findings) {
 // times, not contents, so that it may be taken every second.
 func folderSignature(dir string) ([sha256.Size]byte, error) {
 	h := sha256.New()
-	err := walkTrusts(dir, func(fsys fs.FS, name string) error {
-		info, err := fs.Stat(fsys, name)
+	err := walkTrusts(dir, func(root *os.Root, name string) error {
+		if path.Ext(name) != ".yaml" {
+			return nil
+		}
+		info, err := root.Stat(filepath.FromSlash(name))
 		if err != nil {
 			_, _ = fmt.Fprintf(h, "%s unreadable\n", name) // a hash never fails
 			return nil                                     //nolint:nilerr // an unreadable document is a state of the folder too
@@ -70,16 +84,31 @@ func folderSignature(dir string) ([sha256.Size]byte, error) {
 	return [sha256.Size]byte(h.Sum(nil)), err
 }
 
-// walkTrusts visits the documents below dir, in order of their names. Links to
+// passedOver says how to have a file read that is no document by its name, or ""
+// where nobody would take it for one.
+func passedOver(root *os.Root, name string) string {
+	if ext := strings.ToLower(path.Ext(name)); ext == ".yml" || ext == ".yaml" {
+		return "name it *.yaml"
+	}
+	link, err := root.Lstat(filepath.FromSlash(name))
+	if err != nil || link.Mode()&fs.ModeSymlink == 0 {
+		return ""
+	}
+	if to, err := root.Stat(filepath.FromSlash(name)); err == nil && to.IsDir() {
+		return "put the folder itself in place of the link"
+	}
+	return ""
+}
+
+// walkTrusts visits the files below dir, in order of their names. Links to
 // folders are not followed, links to files inside the folder are.
-func walkTrusts(dir string, visit func(fsys fs.FS, name string) error) error {
+func walkTrusts(dir string, visit func(root *os.Root, name string) error) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return err
 	}
 	defer root.Close() //nolint:errcheck // read only: nothing can be lost
-	fsys := root.FS()
-	return fs.WalkDir(fsys, ".", func(name string, entry fs.DirEntry, err error) error {
+	return fs.WalkDir(root.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
@@ -88,17 +117,18 @@ func walkTrusts(dir string, visit func(fsys fs.FS, name string) error) error {
 				return fs.SkipDir
 			}
 			return nil
-		case entry.IsDir() || path.Ext(name) != ".yaml":
+		case entry.IsDir():
 			return nil
 		}
-		return visit(fsys, name)
+		return visit(root, name)
 	})
 }
 
 // readDocument reads one byte more than a document may have, so that the parser
-// sees that it is too large, whatever its size.
-func readDocument(fsys fs.FS, name string) ([]byte, error) {
-	f, err := fsys.Open(name)
+// sees that it is too large, whatever its size. It opens without waiting: a
+// pipe that nobody writes to would hold the start, and every reload, for ever.
+func readDocument(root *os.Root, name string) ([]byte, error) {
+	f, err := root.OpenFile(filepath.FromSlash(name), os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +138,7 @@ func readDocument(fsys fs.FS, name string) ([]byte, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, errors.New("not a regular file") // a pipe would hold the reload for ever
+		return nil, errors.New("not a regular file")
 	}
 	return io.ReadAll(io.LimitReader(f, maxDocumentBytes+1))
 }

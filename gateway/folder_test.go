@@ -1,0 +1,60 @@
+//go:build unix
+
+package gateway_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+
+	"cambio/gateway"
+)
+
+// TestReadTrustsTraps: whoever may write into the folder must not make the
+// gateway wait, read elsewhere, or believe that a file is in force that is not.
+func TestReadTrustsTraps(t *testing.T) {
+	outside := filepath.Join(t.TempDir(), "secret.yaml")
+	if err := os.WriteFile(outside, []byte("name: x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		make func(dir string) error
+		want []string // finding ids
+		read int
+	}{
+		"a document":               {func(dir string) error { return os.WriteFile(filepath.Join(dir, "a.yaml"), nil, 0o600) }, nil, 1},
+		"a pipe":                   {func(dir string) error { return syscall.Mkfifo(filepath.Join(dir, "a.yaml"), 0o600) }, []string{"document-unreadable"}, 0},
+		"a link out of the folder": {func(dir string) error { return os.Symlink(outside, filepath.Join(dir, "a.yaml")) }, []string{"document-unreadable"}, 0},
+		"a link to nothing":        {func(dir string) error { return os.Symlink("nothing", filepath.Join(dir, "a.yaml")) }, []string{"document-unreadable"}, 0},
+		"another suffix":           {func(dir string) error { return os.WriteFile(filepath.Join(dir, "a.yml"), nil, 0o600) }, []string{"document-passed-over"}, 0},
+		"another case":             {func(dir string) error { return os.WriteFile(filepath.Join(dir, "a.YAML"), nil, 0o600) }, []string{"document-passed-over"}, 0},
+		"a linked folder": {func(dir string) error {
+			if err := os.Mkdir(filepath.Join(dir, ".real"), 0o700); err != nil {
+				return err
+			}
+			return os.Symlink(".real", filepath.Join(dir, "team"))
+		}, []string{"document-passed-over"}, 0},
+		"a hidden file": {func(dir string) error { return os.WriteFile(filepath.Join(dir, ".a.yaml"), nil, 0o600) }, nil, 0},
+		"a read-me":     {func(dir string) error { return os.WriteFile(filepath.Join(dir, "README.md"), nil, 0o600) }, nil, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := c.make(dir); err != nil {
+				t.Fatal(err)
+			}
+			sources, findings := gateway.ReadTrusts(dir)
+			var ids []string
+			for _, f := range findings {
+				ids = append(ids, f.ID)
+				if f.Fix == "" || f.Line == 0 || f.File == "" {
+					t.Errorf("incomplete: %+v", f)
+				}
+			}
+			if len(sources) != c.read || !slices.Equal(ids, c.want) {
+				t.Errorf("%d documents, findings %v", len(sources), findings)
+			}
+		})
+	}
+}
