@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -35,15 +36,15 @@ func deployment(t *testing.T, config string, documents map[string]string) (dir, 
 	return dir, file
 }
 
-// exits3 fails the test unless the command refuses with status 3, names the
-// file, a line and a column, each of these texts, and shows no stack.
-func exits3(t *testing.T, what string, o outcome, file string, texts ...string) {
+// exits3 fails the test unless the command refuses with status 3, says each of
+// these texts, and shows no stack.
+func exits3(t *testing.T, what string, o outcome, texts ...string) {
 	t.Helper()
 	if o.code != 3 || strings.Contains(o.stderr, "goroutine ") || strings.Contains(o.stderr, "panic") {
 		t.Errorf("%s: exit %d, want 3\n%.2000s", what, o.code, o.stderr)
 		return
 	}
-	for _, text := range append(texts, filepath.Base(file)+":") {
+	for _, text := range texts {
 		if !strings.Contains(o.stderr, text) {
 			t.Errorf("%s does not say %q:\n%.2000s", what, text, o.stderr)
 		}
@@ -124,13 +125,21 @@ func yamlBombs(t *testing.T) {
 	if usual.code != 0 {
 		t.Fatalf("the usual configuration: exit %d\n%s", usual.code, usual.stderr)
 	}
+	documents, i := map[string]string{}, 0
 	for what, row := range yamlAttacks() {
-		dir, file := deployment(t, usualConfig+row.text, nil)
-		o := run(t, nil, "config", "check", "--config", file)
-		exits3(t, what+" in the configuration", o, file, "["+row.want)
-		dir, file = deployment(t, usualConfig, map[string]string{"tr1.yaml": rig.TR1 + row.text})
-		o = run(t, nil, "trust", "check", filepath.Join(dir, "trust"), "--config", file)
-		exits3(t, what+" in a document", o, "tr1.yaml", "["+row.want)
+		_, file := deployment(t, usualConfig+row.text, nil)
+		exits3(t, what, run(t, nil, "config", "check", "--config", file), "cambio.yaml:", "["+row.want)
+		documents[fmt.Sprintf("bomb-%d-%s.yaml", i, row.want)] = rig.TR1 + row.text
+		i++
+	}
+	dir, file := deployment(t, usualConfig, documents)
+	o := run(t, nil, "trust", "check", filepath.Join(dir, "trust"), "--config", file)
+	exits3(t, "documents", o, "bomb-0-")
+	for name := range documents {
+		_, want, _ := strings.Cut(strings.TrimPrefix(strings.TrimSuffix(name, ".yaml"), "bomb-"), "-")
+		if !regexp.MustCompile(regexp.QuoteMeta(name) + `:\d+:\d+: error: .*\[` + want).MatchString(o.stderr) {
+			t.Errorf("%s is not told:\n%.3000s", name, o.stderr)
+		}
 	}
 	plainScalars(t)
 	allAtOnce(t)
@@ -177,7 +186,7 @@ func allAtOnce(t *testing.T) {
 	_, file := deployment(t, usualConfig+"unknown: 1\njournal: {keep: 5 days}\nlisten: nowhere\nlimits: {per_address: fast}\nlisten: again\n", nil)
 	for _, args := range [][]string{{"config", "check"}, {"serve"}} {
 		o := run(t, nil, append(args, "--config", file)...)
-		exits3(t, strings.Join(args, " "), o, file, ":11:", ":12:", ":13:", ":14:", ":15:", "[unknown-field]", "[yaml-duplicate]")
+		exits3(t, strings.Join(args, " "), o, "cambio.yaml:11:", ":12:", ":13:", ":14:", ":15:", "[unknown-field]", "[yaml-duplicate]")
 	}
 }
 
@@ -224,8 +233,12 @@ func insecureSettings(t *testing.T) {
 		"a life above an hour": {strings.Replace(usualConfig, "max_ttl: 1h", "max_ttl: 2h", 1), []string{"max_ttl"}},
 	} {
 		_, file := deployment(t, row.config, nil)
-		for _, args := range [][]string{{"config", "check"}, {"serve"}} {
-			exits3(t, what+": "+strings.Join(args, " "), run(t, nil, append(args, "--config", file)...), file, row.wants...)
+		commands := [][]string{{"serve"}, {"config", "check"}}
+		if len(row.wants) == 1 {
+			commands = commands[:1] // both read it by the same way
+		}
+		for _, args := range commands {
+			exits3(t, what+": "+strings.Join(args, " "), run(t, nil, append(args, "--config", file)...), append(row.wants, "cambio.yaml:")...)
 		}
 	}
 	weakKey(t)
@@ -244,7 +257,7 @@ func weakKey(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatal("no keys", err)
 	}
-	weak, err := rsa.GenerateKey(rand.Reader, 1024) //nolint:gosec // what is tried
+	weak, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,7 +283,7 @@ func weakKey(t *testing.T) {
 			t.Errorf("%v with a weak key: exit %d\n%s", command, o.code, o.stderr)
 		}
 	}
-	if err := os.Chmod(files[0], 0o644); err != nil { //nolint:gosec // what is tried
+	if err := os.Chmod(files[0], 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if o := run(t, nil, "serve", "--config", config); o.code != 3 {

@@ -179,8 +179,8 @@ func noIdentityInHeaders(t *testing.T, r *rig.Rig, addr string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer res.Body.Close() //nolint:errcheck // in memory
-	if res.StatusCode != 200 {
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
 		t.Fatalf("with a good token: %s", answer)
 	}
 	for _, rec := range r.Records(res.Header.Get("Cambio-Decision-Id")) {
@@ -221,7 +221,7 @@ func forwardedHeaders(t *testing.T) {
 				}
 			}
 			plain := r.Get(r.URL, "/.well-known/openid-configuration")
-			req, err := http.NewRequest("GET", r.URL+"/.well-known/openid-configuration", nil)
+			req, err := http.NewRequest(http.MethodGet, r.URL+"/.well-known/openid-configuration", nil)
 			if err != nil {
 				t.Fatal(err)
 			}

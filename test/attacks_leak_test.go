@@ -146,8 +146,15 @@ func leakyRequests(t *testing.T, r *rig.Rig) (secrets []string, answers string) 
 	}
 	claims := map[string]any{"jti": canary, "x_secret": canary}
 	for _, changes := range []map[string]any{
-		nil, {"exp": r.Clock.Now().Unix() - 400, "iat": r.Clock.Now().Unix() - 500}, {"aud": "other"}, {"iss": "https://" + "nobody.test"},
-		{"ref": "refs/heads/x", "sub": "custom"}, {"actor": "mallory"}, {"act": map[string]any{"sub": canary}}, {"exp": canary}, {"x": strings.Repeat(canary, 100)},
+		nil,
+		{"exp": r.Clock.Now().Unix() - 400, "iat": r.Clock.Now().Unix() - 500},
+		{"aud": "other"},
+		{"iss": "https://nobody.test"},
+		{"ref": "refs/heads/x", "sub": "custom"},
+		{"actor": "mallory"},
+		{"act": map[string]any{"sub": canary}},
+		{"exp": canary},
+		{"x": strings.Repeat(canary, 100)},
 	} {
 		all := map[string]any{}
 		for _, c := range []map[string]any{claims, changes} {
@@ -209,8 +216,11 @@ func configSecrets(t *testing.T) {
 				t.Fatal(err)
 			}
 			commands := [][]string{{"config", "check"}, {"config", "check", "-o", "json"}, {"serve"}}
-			if reference != "${env:SECRET}" {
+			switch { // one way is enough where only the reference differs
+			case reference != "${env:SECRET}":
 				commands = commands[:1]
+			case i > 0:
+				commands = commands[:2]
 			}
 			for _, args := range commands {
 				o := run(t, []string{"SECRET=" + secret}, append(args, "--config", file)...)
@@ -309,7 +319,7 @@ func upstream(t *testing.T, r *rig.Rig) {
 }
 
 // tokensInURLs is LEAK-06. What the program prints to a terminal is tried by
-// TestTerminal.
+// TestNoSecretOnATerminal, beside the program.
 func tokensInURLs(t *testing.T) {
 	r := rig.New(t, rig.Setup{})
 	r.Control()

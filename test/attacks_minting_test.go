@@ -212,7 +212,7 @@ func publishedKeys(t *testing.T) {
 	if n := len(first); n != 4 {
 		t.Errorf("%d keys, want an active and a next one of RS256 and ES256", n)
 	}
-	_, signer := signerOf(t, r)
+	signer := signerOf(t, r)
 	// A day later, the keys may be rotated: the next one signs, the old one stays.
 	keys := filepath.Join(r.Dir, "state", "keys")
 	if o := run(t, nil, "keys", "rotate", "--config", filepath.Join(r.Dir, "cambio.yaml")); o.code == 0 {
@@ -230,7 +230,7 @@ func publishedKeys(t *testing.T) {
 	}
 	r.Control()
 	second := publicKeys(t, r)
-	if _, now := signerOf(t, r); now == signer || first[now] == nil {
+	if now := signerOf(t, r); now == signer || first[now] == nil {
 		t.Errorf("signs with %s; before %s, published %v", now, signer, slices.Sorted(maps.Keys(first)))
 	}
 	for kid := range first {
@@ -351,11 +351,10 @@ func noPrivate(t *testing.T, r *rig.Rig, where, text string) {
 }
 
 // signerOf exchanges a token and says which key signed.
-func signerOf(t *testing.T, r *rig.Rig) (token, kid string) {
+func signerOf(t *testing.T, r *rig.Rig) string {
 	t.Helper()
-	token = r.Exchange(r.Token(nil)).Text("access_token")
-	header, _ := jwtParts(t, token)
-	return token, fmt.Sprint(header["kid"])
+	header, _ := jwtParts(t, r.Exchange(r.Token(nil)).Text("access_token"))
+	return fmt.Sprint(header["kid"])
 }
 
 // backdate lets all keys be two days old.

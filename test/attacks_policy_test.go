@@ -417,7 +417,7 @@ func expiredTrust(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.Deny(r.Exchange(r.Token(nil)), "trust-expired")
-		time.Sleep(100 * time.Millisecond) //nolint:forbidigo // the folder is looked at every two seconds; some looks must fall between
+		time.Sleep(100 * time.Millisecond) // the folder is looked at every two seconds; some looks must fall between
 	}
 	if got := r.Get(r.AdminURL, "/readyz").Text("policy_sha256"); got != sha {
 		t.Error("touching changed the policy")

@@ -17,7 +17,7 @@ import (
 
 // binary is the program, built once for all tests. It lies in the system's
 // folder for temporary files and is removed by TestMain.
-var binary = sync.OnceValues(func() (string, error) { //nolint:gochecknoglobals // a cache of the built program
+var binary = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "cambio-test-")
 	if err != nil {
 		return "", err

@@ -7,7 +7,7 @@ import (
 )
 
 // builtIn is the folder of the built program, once there is one.
-var builtIn atomic.Pointer[string] //nolint:gochecknoglobals // for TestMain alone
+var builtIn atomic.Pointer[string]
 
 // TestMain removes what the tests share.
 func TestMain(m *testing.M) {
