@@ -91,7 +91,7 @@ func (c *common) readCaptured(name string) (io.Reader, error) {
 	if name == "-" {
 		return c.io.in, nil
 	}
-	data, err := os.ReadFile(name)
+	data, err := os.ReadFile(name) //nolint:gosec // whoever runs the program names its files
 	if err != nil {
 		return nil, &failure{code: exitError, err: fmt.Errorf("%s: %w", name, unwrapPath(err)), next: "name the file that holds the gateway's standard output"}
 	}
