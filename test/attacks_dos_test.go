@@ -19,6 +19,7 @@ import (
 
 	"cambio/test/rig"
 	"cambio/web"
+
 	"golang.org/x/net/http2"
 )
 
@@ -209,10 +210,10 @@ func idleConnections(t *testing.T, addr, proxiedAddr string) error {
 	t.Helper()
 	served, conns, err := serving(t, "127.0.0.4", addr, 400)
 	if err != nil || served > 256 || served < 200 { // a slow machine may see some end before they ask
-		return fmt.Errorf("%d connections of one address were served, want 256, error %v", served, err)
+		return errors.Join(fmt.Errorf("%d connections of one address were served, want 256", served), err)
 	}
 	if n, _, err := serving(t, "127.0.0.5", addr, 1); n != 1 {
-		return fmt.Errorf("another address is not served, error %v", err)
+		return errors.Join(errors.New("another address is not served"), err)
 	}
 	for _, c := range conns {
 		_ = c.Close() // some are closed already
@@ -221,11 +222,11 @@ func idleConnections(t *testing.T, addr, proxiedAddr string) error {
 		if n, _, err := serving(t, "127.0.0.4", addr, 1); n == 1 {
 			break
 		} else if time.Now().After(deadline) {
-			return fmt.Errorf("no place for the address that left, error %v", err)
+			return errors.Join(errors.New("no place for the address that left"), err)
 		}
 	}
 	if n, _, err := serving(t, "127.0.0.6", proxiedAddr, 320); n <= 256 {
-		return fmt.Errorf("%d of 320 connections of a trusted proxy were served, error %v", n, err)
+		return errors.Join(fmt.Errorf("%d of 320 connections of a trusted proxy were served", n), err)
 	}
 	return nil
 }

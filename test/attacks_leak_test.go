@@ -41,7 +41,7 @@ func forms(secret string) map[string]string {
 	}
 	quoted := fmt.Sprintf("%q", secret)
 	out["quoted"] = quoted[1 : len(quoted)-1]
-	out["bytes"] = strings.Trim(fmt.Sprint([]byte(secret)), "[]")
+	out["bytes"] = strings.Trim(fmt.Sprintf("%d", []byte(secret)), "[]")
 	for offset := range 3 {
 		padded := append(bytes.Repeat([]byte{'x'}, offset), secret...)
 		for name, e := range map[string]*base64.Encoding{"base64": base64.RawStdEncoding, "base64url": base64.RawURLEncoding} {
@@ -335,8 +335,13 @@ func tokensInURLs(t *testing.T) {
 	hides(t, "the log", r.Log.String(), ofToken(token)...)
 	dir := t.TempDir()
 	for _, args := range [][]string{
-		{"exchange", "--to", "t1", "--token", token}, {"exchange", "--to", "t1", "--subject-token", token}, {"exchange", "--to", "t1", "--token=" + token},
-		{"exchange", "--to", "t1", token}, {"whoami", "--token", token}, {"whoami", token}, {"exec", "--to", "t1", "--token", token, "--", "true"},
+		{"exchange", "--to", "t1", "--token", token},
+		{"exchange", "--to", "t1", "--subject-token", token},
+		{"exchange", "--to", "t1", "--token=" + token},
+		{"exchange", "--to", "t1", token},
+		{"whoami", "--token", token},
+		{"whoami", token},
+		{"exec", "--to", "t1", "--token", token, "--", "true"},
 		{"trust", "explain", "--provider", "iss1", "--to", "t1", "--token", token},
 	} {
 		o := run(t, nil, append(args, "--server", r.URL)...)
