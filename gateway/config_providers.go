@@ -220,6 +220,7 @@ func (c *checker) catalogue(name string, n *strictyaml.Node, p IdentityProvider)
 func (c *checker) claims(n *strictyaml.Node, p IdentityProvider, platform oidc.Platform) {
 	declared := n.Get("claims")
 	anchors := 0
+	seen := map[string]bool{}
 	for i, key := range declared.Keys() {
 		item := declared.Items()[i]
 		claim := p.Claims[key.Text]
@@ -227,8 +228,20 @@ func (c *checker) claims(n *strictyaml.Node, p IdentityProvider, platform oidc.P
 		if strings.HasPrefix(key.Text, "/") && !pointer(key.Text) {
 			c.r.Error(key, "claim-name", strconv.Quote(key.Text)+" is not a JSON pointer", "write ~0 for ~ and ~1 for / (RFC 6901)")
 		}
-		known, builtin := platform.Claims[key.Text]
-		if _, alias := platform.Aliases[key.Text]; alias || builtin && (!platform.Generic || key.Text != "sub") || key.Text == "act" || key.Text == "may_act" {
+		// x and /x are one claim: with a type each, the order of a map would say
+		// which one counts.
+		name := flatName(key.Text)
+		if key.Text == "" || seen[name] {
+			c.r.Error(key, "claim-name", strconv.Quote(key.Text)+" names no claim, or one that was declared above", "name each claim once")
+			continue
+		}
+		seen[name] = true
+		known, builtin := platform.Claims[name]
+		_, alias := platform.Aliases[name]
+		for _, pointer := range platform.Aliases {
+			alias = alias || pointer == name
+		}
+		if alias || builtin && (!platform.Generic || name != "sub") || name == "act" || name == "may_act" {
 			c.r.Error(key, "claim-known", key.Text+" is the platform's own claim", "leave it out")
 			continue
 		}
@@ -264,6 +277,16 @@ func (c *checker) claims(n *strictyaml.Node, p IdentityProvider, platform oidc.P
 		}
 		c.r.Error(item, "workload-claim", item.Show()+" is not declared", "declare it under claims")
 	}
+}
+
+// flatName is a claim's name without the pointer that it may be written as:
+// /sub is sub, and /a/b stays.
+func flatName(s string) string {
+	name, ok := strings.CutPrefix(s, "/")
+	if !ok || strings.Contains(name, "/") {
+		return s
+	}
+	return strings.NewReplacer("~1", "/", "~0", "~").Replace(name)
 }
 
 // pointer reports whether the escapes of a JSON pointer are whole (RFC 6901

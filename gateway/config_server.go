@@ -27,7 +27,9 @@ func (c *checker) server() {
 	}
 	c.listeners()
 	c.tls()
-	for _, name := range []string{"trust", "state", "keys"} {
+	// An empty trust domain would be no default, and every workload id one
+	// without its first half.
+	for _, name := range []string{"trust_domain", "trust", "state", "keys"} {
 		c.notEmpty(c.root.Get(name))
 	}
 	n := c.root.Get("journal").Get("keep")
