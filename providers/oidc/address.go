@@ -33,7 +33,8 @@ type Problem struct {
 // It refuses everything but plain https: no user, query or fragment; no
 // template; no address in any spelling, since an address is either private or
 // not under the issuer's control for long; no name that is not its own ASCII
-// form. http is for loopback alone, and only with loopback.
+// form. http is for loopback alone, and only with loopback. Where a name leads,
+// even localhost, is not asked here: a forbidden address is refused when dialled.
 func CheckURL(field, raw string, loopback bool, rules []DialRule) *Problem {
 	wrong := func(finding, text string, args ...any) *Problem {
 		return &Problem{Finding: finding, Field: field, Text: fmt.Sprintf(text, args...)}
@@ -75,9 +76,7 @@ func CheckURL(field, raw string, loopback bool, rules []DialRule) *Problem {
 		switch {
 		case numeric(host):
 			return wrong(FindingAddress, "%q names an address in an unusual spelling; write a name", raw)
-		case local && (!loopback || host != "localhost") && !opened(rules, host, port):
-			return wrong(FindingAddress, "%q names this machine; only `insecure_loopback` and the name localhost allow that", raw)
-		case strings.HasSuffix(host, "."):
+		case strings.HasSuffix(host, ".") && !local:
 			return wrong(FindingURL, "%q ends its host with a dot; leave it out", raw)
 		}
 		if ascii, err := idna.Lookup.ToASCII(host); err != nil || ascii != host {
