@@ -122,9 +122,11 @@ func parseHours(s string) (hours, error) {
 	case h.end <= h.start:
 		return hours{}, errors.New("the end is not after the start; a window past midnight is written as two")
 	}
-	// LoadLocation takes "" and "Local" too, which mean the host's own zone.
-	if parts[2] == "" || parts[2] == "Local" {
-		return hours{}, errHours
+	// LoadLocation takes "" and "Local" too, and on many hosts the file localtime:
+	// the host's own zone. Files such as right/UTC count leap seconds. No IANA name
+	// begins with a small letter.
+	if parts[2] == "" || parts[2] == "Local" || parts[2][0] < 'A' || parts[2][0] > 'Z' {
+		return hours{}, fmt.Errorf("%q is no IANA time zone; write one such as Europe/Zurich or UTC", parts[2])
 	}
 	zone, err := time.LoadLocation(parts[2])
 	if err != nil {

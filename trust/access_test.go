@@ -54,7 +54,7 @@ func TestHours(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{
-		"", "Mon", "Mon 07:00-19:00", "Mon 07:00-19:00 ", "Mon 07:00-19:00 Local", "Mon 07:00-19:00 CET/X", "mon 07:00-19:00 UTC",
+		"", "Mon", "Mon 07:00-19:00", "Mon 07:00-19:00 ", "Mon 07:00-19:00 Local", "Mon 07:00-19:00 localtime", "Mon 07:00-19:00 right/UTC", "Mon 07:00-19:00 CET/X", "mon 07:00-19:00 UTC",
 		"Monday 07:00-19:00 UTC", "Fri-Mon 07:00-19:00 UTC", "Mon- 07:00-19:00 UTC", "Mon, 07:00-19:00 UTC", "Mon 7:00-19:00 UTC",
 		"Mon 07:00-25:00 UTC", "Mon 07:60-19:00 UTC", "Mon 19:00-07:00 UTC", "Mon 07:00-07:00 UTC", "Mon 24:00-24:00 UTC",
 		"Mon 07:00-24:01 UTC", "Mon  07:00-19:00 UTC", "Mon 07:00 - 19:00 UTC", "Mon +7:00-19:00 UTC", "Mon 07:00-19:00 ../../etc/passwd", "onT 07:00-19:00 UTC",

@@ -56,7 +56,9 @@ type celEnv struct {
 func baseEnv() (*cel.Env, error) {
 	opts := []cel.EnvOption{
 		cel.OptionalTypes(),
-		ext.Strings(ext.StringsVersion(1)),
+		// From version 5 on the library counts what text costs: without it, five
+		// replace() in a row turn a claim into gigabytes for a cost of five.
+		ext.Strings(ext.StringsVersion(5)),
 		ext.Lists(ext.ListsVersion(1)),
 		ext.Sets(),
 		cel.DefaultUTCTimeZone(true),
@@ -114,9 +116,10 @@ func conditionFields() map[string]map[string]*cel.Type {
 
 // newCELEnv adds the schema's claims, each as a variable of its declared type.
 func newCELEnv(base *cel.Env, schema *claimSchema) (*celEnv, error) {
-	opts := make([]cel.EnvOption, 0, len(schema.byID))
+	opts := make([]cel.EnvOption, 0, 2*len(schema.byID))
 	for id, v := range schema.byID {
-		opts = append(opts, cel.Variable(claimPrefix+id, celType(v.typ)))
+		opts = append(opts, cel.Variable(claimPrefix+id, celType(v.typ)),
+			cel.Variable(optionalPrefix+id, cel.OptionalType(celType(v.typ))))
 	}
 	env, err := base.Extend(opts...)
 	if err != nil {
@@ -128,6 +131,10 @@ func newCELEnv(base *cel.Env, schema *claimSchema) (*celEnv, error) {
 // claimPrefix and a claim's pointer name its variable. No source text can name
 // it: an identifier holds no slash.
 const claimPrefix = "claims"
+
+// optionalPrefix names the same claim as it is asked for with `.?`: it has the
+// declared type too, so that claims.?x.orValue(0) != 1 does not hold for a text.
+const optionalPrefix = "claims?"
 
 func celType(t ClaimType) *cel.Type {
 	switch t {
@@ -173,7 +180,7 @@ func (e *celEnv) compile(source string) (*condition, []celProblem) {
 		}}
 	}
 	if !utf8.ValidString(source) {
-		return nil, []celProblem{{id: FindingCELSyntax, line: 1, column: 1, message: "the condition is not UTF-8"}}
+		return nil, []celProblem{{id: FindingCELSyntax, line: 1, column: 1, message: "the condition is not UTF-8", fix: "save the file as UTF-8"}}
 	}
 	parsed, issues := e.env.Parse(source)
 	if err := issues.Err(); err != nil {
@@ -197,7 +204,7 @@ func (e *celEnv) compile(source string) (*condition, []celProblem) {
 	}
 	estimate, err := e.env.EstimateCost(checked, sizes{})
 	if err != nil {
-		return nil, []celProblem{{id: FindingTooExpensive, line: 1, column: 1, message: "the condition's cost cannot be estimated"}}
+		return nil, []celProblem{{id: FindingTooExpensive, line: 1, column: 1, message: "the condition's cost cannot be estimated", fix: "write a smaller condition"}}
 	}
 	if estimate.Max > conditionCost {
 		return nil, []celProblem{{
@@ -208,7 +215,7 @@ func (e *celEnv) compile(source string) (*condition, []celProblem) {
 	}
 	program, err := e.env.Program(checked, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(conditionCost))
 	if err != nil {
-		return nil, []celProblem{{id: FindingCELSyntax, line: 1, column: 1, message: "the condition cannot be planned: " + err.Error()}}
+		return nil, []celProblem{{id: FindingCELSyntax, line: 1, column: 1, message: "the condition cannot be planned: " + err.Error(), fix: "write it another way"}}
 	}
 	return &condition{program: program, source: source, perGrant: walk.perGrant}, nil
 }
@@ -243,12 +250,16 @@ func celIssues(issues *cel.Issues) []celProblem {
 		case strings.Contains(message, "no matching overload"), strings.Contains(message, "expected type"),
 			strings.Contains(message, "does not support field selection"):
 			p.id = FindingTypeMismatch
+			p.fix = "compare with a value of the same type"
 		case strings.Contains(message, "undeclared reference"), strings.Contains(message, "undefined field"):
 			p.id = FindingUnknownName
 			p.fix = "use claims, identity, request or grant, and CEL's own functions"
 		case strings.Contains(message, "limit"), strings.Contains(message, "exceeds"), strings.Contains(message, "nesting"):
 			p.id = FindingTooExpensive
 			p.fix = "write a smaller condition, or several"
+		}
+		if p.fix == "" {
+			p.fix = "write CEL over claims, identity, request and grant"
 		}
 		problems = append(problems, p)
 		if len(problems) == 8 { // a broken line is one fault, not a hundred
@@ -289,7 +300,31 @@ func (sizes) EstimateSize(node cost.AstNode) *cost.SizeEstimate {
 	return nil
 }
 
-// EstimateCallCost leaves the cost of calls to the library.
-func (sizes) EstimateCallCost(string, string, *cost.AstNode, []cost.AstNode) *cost.CallEstimate {
-	return nil
+// EstimateCallCost bounds what claims.?x.orValue(y) gives: the claim, or y. The
+// library has no bound for it, so that nothing could be done with the value. It
+// leaves all other calls to the library.
+func (s sizes) EstimateCallCost(function, _ string, target *cost.AstNode, args []cost.AstNode) *cost.CallEstimate {
+	if function != "orValue" || target == nil || len(args) != 1 || args[0].Type() == nil {
+		return nil
+	}
+	if path := (*target).Path(); len(path) != 1 || !strings.HasPrefix(path[0], optionalPrefix) {
+		return nil
+	}
+	fallback := args[0].ComputedSize()
+	if fallback == nil {
+		fallback = s.EstimateSize(args[0])
+	}
+	if fallback == nil {
+		return nil
+	}
+	size := &cost.SizeEstimate{Max: max(fallback.Max, maxClaimBytes)}
+	if kind := args[0].Type().Kind(); kind == types.ListKind || kind == types.MapKind {
+		size.Max = max(fallback.Max, maxClaimItems)
+		item := cost.SizeEstimate{Max: meanItemBytes}
+		if fallback.Elem != nil {
+			item.Max = max(item.Max, fallback.Elem.Max)
+		}
+		size.Key, size.Elem = &item, &item
+	}
+	return cost.NewCallEstimate(cost.FixedCostEstimate(1), size)
 }

@@ -27,6 +27,16 @@ func (*variables) Parent() cel.Activation { return nil }
 // ResolveName returns a variable's value. An absent claim, or one of another
 // type than its declared one, is an error of the evaluation, and so false.
 func (v *variables) ResolveName(name string) (any, bool) {
+	if id, ok := strings.CutPrefix(name, optionalPrefix); ok {
+		x, ok := v.ResolveName(claimPrefix + id)
+		if err, failed := x.(*types.Err); failed {
+			return err, true
+		}
+		if !ok {
+			return types.OptionalNone, true
+		}
+		return types.OptionalOf(types.DefaultTypeAdapter.NativeToValue(x)), true
+	}
 	if id, ok := strings.CutPrefix(name, claimPrefix+"/"); ok {
 		c := v.schema.byID["/"+id]
 		if c == nil {

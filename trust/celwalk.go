@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"sort"
+	"strings"
 	"unicode/utf8"
 
 	celast "cel.dev/cel-go/common/ast"
@@ -96,6 +97,10 @@ func (w *astWalk) call(e celast.Expr, depth int) {
 	switch call.FunctionName() {
 	case overloads.Matches:
 		w.pattern(e)
+	case "format", "quote":
+		// The library counts no cost for these two, and a chain of them doubles
+		// its text at each link.
+		w.report(e, FindingTooExpensive, "compare the parts by themselves", "%s() makes text of unknown length", call.FunctionName())
 	case operators.In:
 		// `"a.b" in claims` tests presence, so the name must be known too.
 		if len(call.Args()) == 2 {
@@ -160,11 +165,22 @@ func (w *astWalk) access(e celast.Expr) bool {
 						names = append(names, name)
 					}
 					sort.Strings(names)
-					w.report(e, FindingUnknownName, didYouMean(strictyaml.Suggest(s.FieldName(), names), object+"."), "%s has no field %s", object, s.FieldName())
+					w.report(e, FindingUnknownName, didYouMean(strictyaml.Suggest(s.FieldName(), names), object+".", "write one of "+strings.Join(names, ", ")), "%s has no field %s", object, s.FieldName())
 				}
 				return true
 			}
 		}
+	}
+	if object, field, ok := indexed(e); ok {
+		// request["to"] is request.to: read as a member of a map it would have no
+		// type, and a name that does not exist no finding.
+		plain := w.factory.NewSelect(e.ID(), w.factory.NewIdent(w.id(), object), field)
+		problems := len(w.problems)
+		w.access(plain)
+		if len(w.problems) == problems && e.AsCall().FunctionName() == operators.Index {
+			e.SetKindCase(plain)
+		}
+		return true
 	}
 	path, ok := w.path(e)
 	if !ok || len(path) == 0 {
@@ -179,10 +195,16 @@ func (w *astWalk) access(e celast.Expr) bool {
 		// claims["kubernetes.io"], plain CEL over the map does.
 		return !w.belowDeclared(path)
 	}
-	if e.Kind() == celast.SelectKind && e.AsSelect().IsTestOnly() || w.optional(e) {
-		// has() and .? ask for presence: they need the map, not the value. An
-		// alias is not in the map of the token, so the path is what counts.
-		w.rebuild(e, v)
+	switch {
+	case e.Kind() == celast.SelectKind && e.AsSelect().IsTestOnly():
+		// has() asks for presence: it needs the map, not the value. An alias is
+		// not in the map of the token, so the path is what counts.
+		if pointerOf(path) != v.id {
+			e.SetKindCase(w.hasValue(v))
+		}
+		return true
+	case w.optional(e):
+		e.SetKindCase(w.factory.NewIdent(e.ID(), optionalPrefix+v.id))
 		return true
 	}
 	e.SetKindCase(w.factory.NewIdent(e.ID(), claimPrefix+v.id))
@@ -196,19 +218,6 @@ func (w *astWalk) present(e celast.Expr, path []string) {
 	}
 	if v, _ := w.schema.lookupPath(path); v != nil && v.id != pointerOf(path) {
 		e.SetKindCase(w.hasValue(v))
-	}
-}
-
-// rebuild points a presence test or an optional access by alias to where the
-// claim lies: the token's own map does not know the alias.
-func (w *astWalk) rebuild(e celast.Expr, v *claimVar) {
-	path, _ := w.path(e)
-	switch {
-	case pointerOf(path) == v.id:
-	case e.Kind() == celast.SelectKind && e.AsSelect().IsTestOnly():
-		e.SetKindCase(w.hasValue(v))
-	default:
-		e.SetKindCase(w.optionalChain(v.path))
 	}
 }
 
@@ -254,6 +263,23 @@ func (w *astWalk) optional(e celast.Expr) bool {
 	}
 }
 
+// indexed takes apart an access by a literal name to identity, request or grant.
+func indexed(e celast.Expr) (object, field string, ok bool) {
+	if e.Kind() != celast.CallKind {
+		return "", "", false
+	}
+	switch e.AsCall().FunctionName() {
+	case operators.Index, operators.OptIndex, operators.OptSelect:
+		operand := e.AsCall().Args()[0]
+		if field, ok = literalText(e.AsCall().Args()[1]); !ok || operand.Kind() != celast.IdentKind {
+			return "", "", false
+		}
+		_, ok = conditionFields()[operand.AsIdent()]
+		return operand.AsIdent(), field, ok
+	}
+	return "", "", false
+}
+
 // declared reports that the path is that of a claim.
 func (w *astWalk) declared(path []string) bool {
 	if len(path) == 0 {
@@ -279,7 +305,7 @@ func (w *astWalk) known(e celast.Expr, path []string) bool {
 	if v != nil || open || w.belowDeclared(path) {
 		return true
 	}
-	fix := didYouMean(strictyaml.Suggest(path[0], w.schema.names), "claims.")
+	fix := didYouMean(strictyaml.Suggest(path[0], w.schema.names), "claims.", "use a claim of the platform, or declare it under claims: of the identity provider")
 	if len(path) > 1 {
 		ids := make([]string, 0, len(w.schema.byID))
 		for id := range w.schema.byID {
@@ -328,9 +354,9 @@ func literalText(e celast.Expr) (string, bool) {
 	return string(s), ok
 }
 
-func didYouMean(name, prefix string) string {
+func didYouMean(name, prefix, otherwise string) string {
 	if name == "" {
-		return ""
+		return otherwise
 	}
 	return "did you mean " + prefix + name + "?"
 }

@@ -79,6 +79,8 @@ func TestCompileRefuses(t *testing.T) {
 		"ambiguous grants":         {[]string{edit(t, "  - {to: t1", "  - {to: t1}\n  - {to: t1")}, "ambiguous-grants"},
 		"ambiguous resources":      {[]string{edit(t, "  - {to: t1", "  - {to: t1, resource: \"a:b\"}\n  - {to: t1, resource: \"a:b\"")}, "ambiguous-grants"},
 		"reserved claim":           {[]string{edit(t, "ttl: 15m", "claims: {sub: root}")}, "reserved-claim"},
+		"reserved in capitals":     {[]string{edit(t, "ttl: 15m", "claims: {SUB: root}")}, "reserved-claim"},
+		"reserved with a space":    {[]string{edit(t, "ttl: 15m", "claims: {\"sub \": root}")}, "reserved-claim"},
 		"template claim":           {[]string{edit(t, "ttl: 15m", "claims: {r: \"${claims.repo}\"}")}, "unknown-claim"},
 		"template of an int":       {[]string{edit(t, "ttl: 15m", "claims: {r: \"n${claims.attempt}\"}")}, "type-mismatch"},
 		"template of env":          {[]string{edit(t, "ttl: 15m", "claims: {r: \"${env.HOME}\"}")}, "invalid-value"},
@@ -199,7 +201,7 @@ func TestPlaceOfACondition(t *testing.T) {
 		fix          string
 	}{
 		{edit(t, "grants:", "when:\n  - claims.reff == \"x\"\ngrants:"), 10, 11, "did you mean claims.ref?"},
-		{edit(t, "grants:", "when:\n  - claims.ref == 1\ngrants:"), 10, 16, ""},
+		{edit(t, "grants:", "when:\n  - claims.ref == 1\ngrants:"), 10, 16, "compare with a value of the same type"},
 		{edit(t, "grants:", "when:\n  - |\n    true &&\n    claims.actr == \"x\"\ngrants:"), 12, 11, "did you mean claims.actor?"},
 	} {
 		_, findings := trust.Compile(world(), sources(c.doc), now())

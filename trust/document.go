@@ -289,7 +289,7 @@ func (r *reader) access(n *strictyaml.Node) *access {
 			if s := r.text(item, maxText); s != "" {
 				p, err := parseNetwork(s)
 				if err != nil {
-					r.Error(item, FindingNetwork, err.Error(), "")
+					r.Error(item, FindingNetwork, err.Error(), "write one such as 10.0.0.0/8")
 				}
 				a.networks = append(a.networks, p)
 			}
@@ -304,7 +304,7 @@ func (r *reader) access(n *strictyaml.Node) *access {
 			if s := r.text(item, maxText); s != "" {
 				h, err := parseHours(s)
 				if err != nil {
-					r.Error(item, FindingHours, err.Error(), "")
+					r.Error(item, FindingHours, err.Error(), "write one such as Mon-Fri 07:00-19:00 Europe/Zurich")
 				}
 				a.hours = append(a.hours, h)
 			}

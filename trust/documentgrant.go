@@ -184,9 +184,10 @@ func (r *reader) extraClaims(n *strictyaml.Node, reserved []string, p *providerP
 	var out []claimTemplate
 	for i, key := range n.Keys() {
 		item := n.Items()[i]
-		if slices.Contains(reserved, key.Text) {
+		if slices.ContainsFunc(reserved, func(name string) bool { return strings.EqualFold(name, strings.TrimSpace(key.Text)) }) {
 			// A mapped sub or aud would make our own signature say what the
-			// grant's author wants (CVE-2024-29892).
+			// grant's author wants (CVE-2024-29892); and readers that fold case, as
+			// Go's encoding/json does, take SUB for sub.
 			r.Error(key, FindingReservedClaim, "the gateway sets "+key.Show()+" itself", "use another name")
 			continue
 		}
