@@ -132,10 +132,10 @@ func Open(ctx context.Context, cfg Config) (*Journal, Recovered, error) {
 	}
 	j.pool.New = func() any { return &entry{done: make(chan error, 1)} }
 	w := newWriter(j, r)
-	if err := w.begin(); err != nil {
+	if err := w.begin(); err != nil { //nolint:contextcheck // the journal outlives it
 		return nil, Recovered{}, errors.Join(err, w.abandon())
 	}
-	go w.run()
+	go w.run() //nolint:contextcheck // the journal outlives it
 	return j, r.Recovered, nil
 }
 
@@ -268,7 +268,7 @@ func closedError() error { return fmt.Errorf("%w: closed", ErrOutOfOrder) }
 // entry encodes the record here, in the caller's goroutine, so that the writer
 // has little to do for each, and so that the caller may change its maps again.
 func (j *Journal) entry(r *Record) (*entry, error) {
-	e := j.pool.Get().(*entry) //nolint:errcheck,forcetypeassert // New gives nothing else
+	e := j.pool.Get().(*entry) //nolint:forcetypeassert // New gives nothing else
 	body, err := appendBody(e.body[:0], r)
 	if err != nil {
 		return nil, err

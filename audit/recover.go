@@ -235,7 +235,7 @@ type useTracker struct {
 func newUseTracker() *useTracker { return &useTracker{uses: make(map[string][]Use)} }
 
 func (t *useTracker) apply(r Record) {
-	switch e := r.Event; {
+	switch e := r.Event; { //nolint:staticcheck // the cases ask for more than the event
 	case e == ExchangeAllowed:
 		if r.Replay.Key != "" {
 			u := r.Replay.Use

@@ -310,5 +310,5 @@ func (w *writer) summaries(now time.Time, all bool) {
 }
 
 func (w *writer) log(level slog.Level, msg string, attrs ...slog.Attr) {
-	w.j.cfg.Log.LogAttrs(context.Background(), level, msg, attrs...)
+	w.j.cfg.Log.LogAttrs(context.Background(), level, msg, attrs...) //nolint:sloglint // a constant at each call
 }

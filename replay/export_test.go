@@ -1,4 +1,4 @@
 package replay
 
 // NewMemoryLimit is NewMemory with another cap.
-var NewMemoryLimit = newMemory //nolint:gochecknoglobals // only in tests
+var NewMemoryLimit = newMemory

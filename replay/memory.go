@@ -275,14 +275,14 @@ func (m *Memory) Len() int {
 
 // seconds is the time since start, on the monotonic clock where now has one.
 func (m *Memory) seconds() uint32 {
-	return uint32(min(max(m.now().Sub(m.start)/time.Second, 0), math.MaxUint32)) //nolint:gosec // bounded
+	return uint32(min(max(m.now().Sub(m.start)/time.Second, 0), math.MaxUint32))
 }
 
 // later is now and ttl, rounded up, and one second more for the part of a second
 // that now has cut off: a token is never forgotten early.
 func later(now uint32, ttl time.Duration) uint32 {
 	seconds := uint64(now) + uint64((ttl+time.Second-1)/time.Second) + 1 //nolint:gosec // ttl is above zero
-	return uint32(min(seconds, math.MaxUint32))                          //nolint:gosec // bounded
+	return uint32(min(seconds, math.MaxUint32))
 }
 
 func (m *Memory) shard(key tokenKey) *shard {

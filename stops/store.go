@@ -146,7 +146,7 @@ func (s Store) lock() (unlock func(), err error) {
 // flock waits for the lock; a signal that comes meanwhile is no reason to stop.
 func flock(f *os.File) error {
 	for {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX) //nolint:gosec // a file descriptor is an int
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
 		if !errors.Is(err, syscall.EINTR) {
 			return err
 		}
@@ -201,7 +201,7 @@ func (s Store) write(set trust.StopSet) (err error) {
 
 // syncDir makes a rename durable.
 func syncDir(dir string) error {
-	d, err := os.Open(dir)
+	d, err := os.Open(dir) //nolint:gosec // the folder is the operator's to name
 	if err != nil {
 		return fmt.Errorf("stops: %w", err)
 	}

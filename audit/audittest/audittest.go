@@ -43,7 +43,7 @@ func (p *PowerLoss) Open(path string) (audit.File, error) {
 	if p.off {
 		return nil, ErrDisk
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600) //nolint:gosec // the folder is the operator's to name
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +166,7 @@ func (d *Faulty) Open(path string) (audit.File, error) {
 	if d.fails(&d.opens) {
 		return nil, ErrDisk
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600) //nolint:gosec // the folder is the operator's to name
 	if err != nil {
 		return nil, err
 	}

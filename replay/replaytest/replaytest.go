@@ -42,7 +42,7 @@ func reserve(decision int, use, member string, want bool) step {
 	return step{decision: decision, use: use, member: member, want: want}
 }
 
-func release(decision int, use, member string) step {
+func release(decision int, use, member string) step { //nolint:unparam // it reads like its sisters
 	return step{release: true, decision: decision, use: use, member: member}
 }
 

@@ -46,7 +46,7 @@ func (r *Reporter) decode(n *Node, v reflect.Value) {
 		u.UnmarshalNode(n, r)
 		return
 	}
-	switch v.Kind() {
+	switch v.Kind() { //nolint:exhaustive // the rest is what follows
 	case reflect.Pointer:
 		if n.Kind == Null {
 			return
@@ -178,7 +178,7 @@ func (r *Reporter) WrongType(n *Node, want string) {
 		return
 	}
 	found := n.Show()
-	switch n.Kind {
+	switch n.Kind { //nolint:exhaustive // the rest is what follows
 	case Null:
 		r.Error(n, "wrong-type", "is empty, "+want+" is wanted", "write a value, or leave the line out")
 		return

@@ -50,7 +50,7 @@ func (f Finding) String() string {
 
 // Findings is a list of findings. It is an error so that it can be returned as
 // one, but a list without errors is not a failure: ask [Findings.HasErrors].
-type Findings []Finding
+type Findings []Finding //nolint:errname // findings with warnings alone are no error
 
 // Error is one finding a line.
 func (fs Findings) Error() string {

@@ -194,7 +194,7 @@ func (n *Node) Int() int64 {
 
 // Float is the value of an Int or a Float.
 func (n *Node) Float() float64 {
-	switch n.Kind {
+	switch n.Kind { //nolint:exhaustive // the rest is what follows
 	case Int:
 		return float64(n.integer)
 	case Float:
@@ -210,7 +210,7 @@ func (n *Node) IsScalar() bool { return n.Kind != List && n.Kind != Map && n.Kin
 // map[string]any. It reports false, and no value, where anything in it is
 // ambiguous or invalid.
 func (n *Node) Value() (any, bool) {
-	switch n.Kind {
+	switch n.Kind { //nolint:exhaustive // the rest is what follows
 	case Null:
 		return nil, true
 	case Bool:
@@ -333,7 +333,7 @@ func textOffset(s string, line, column int) int {
 // of either counts as one gap, which is what folding and indentation come to.
 func (n *Node) follow(offset int) (int, bool) {
 	src, j := n.doc.src, n.doc.offset(n.Line, n.Column)
-	switch n.Style {
+	switch n.Style { //nolint:exhaustive // the rest is what follows
 	case SingleQuoted, DoubleQuoted:
 		j++
 	case Literal, Folded:

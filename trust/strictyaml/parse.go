@@ -171,7 +171,7 @@ func (c *converter) fill(n *Node, y *yaml.Node, depth int) {
 		c.r.Error(n, "yaml-tag", "tags are not allowed", "leave "+clip(y.Tag)+" out")
 		ok = false
 	}
-	switch y.Kind {
+	switch y.Kind { //nolint:exhaustive // the rest is what follows
 	case yaml.ScalarNode:
 		c.scalar(n, y)
 	case yaml.SequenceNode:
