@@ -64,6 +64,9 @@ type TLS struct {
 	// TerminatedBy are the proxies that end TLS. Any other peer is closed before
 	// a byte is read.
 	TerminatedBy []Prefix `yaml:"terminated_by"`
+
+	file         string // where it stands, for what is found wrong later
+	line, column int
 }
 
 // Redis is the connection to a shared replay store.

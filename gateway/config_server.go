@@ -217,6 +217,9 @@ func (c *checker) tls() {
 	if n.Kind != strictyaml.Map {
 		return
 	}
+	if at := n.Find("cert"); c.config.TLS != nil {
+		c.config.TLS.file, c.config.TLS.line, c.config.TLS.column = at.File(), at.Line, at.Column
+	}
 	cert, key, proxies := n.Get("cert"), n.Get("key"), n.Get("terminated_by")
 	c.notEmpty(cert)
 	c.notEmpty(key)

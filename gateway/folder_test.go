@@ -8,6 +8,7 @@ import (
 	"slices"
 	"syscall"
 	"testing"
+	"time"
 
 	"cambio/gateway"
 )
@@ -57,4 +58,23 @@ func TestReadTrustsTraps(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestCheckNamesThePlaceOfTLS: a certificate that cannot be used is told where
+// the configuration names it.
+func TestCheckNamesThePlaceOfTLS(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "cambio.yaml")
+	c, findings := gateway.ParseConfig(file, []byte("issuer: https://id.acme.example\ntls:\n  cert: none.pem\n  key: none.pem\n"), nil, os.ReadFile)
+	if findings.HasErrors() {
+		t.Fatal(findings)
+	}
+	for _, f := range gateway.Check(c, time.Now()) {
+		if f.ID == "tls-unusable" {
+			if f.File != file || f.Line != 3 || f.Column != 9 || f.Fix == "" {
+				t.Errorf("at %+v", f)
+			}
+			return
+		}
+	}
+	t.Error("not found")
 }
