@@ -74,7 +74,16 @@ func (w *astWalk) ident(e celast.Expr) {
 	switch e.AsIdent() {
 	case "request", "grant":
 		w.perGrant = true
+	case "claims":
+		// Kept in a list, or indexed by a computed name, claims would hide from
+		// this walk a name that no token has, and its type from the checker.
+		w.report(e, FindingUnknownClaim, "name the claim, such as claims.sub", "claims stands for all claims only in a loop over them, in size(), and to the right of in")
 	}
+}
+
+// whole reports whether e is the variable that holds all claims.
+func whole(e celast.Expr) bool {
+	return e.Kind() == celast.IdentKind && e.AsIdent() == "claims"
 }
 
 func (w *astWalk) loop(c celast.ComprehensionExpr, depth int) {
@@ -85,7 +94,11 @@ func (w *astWalk) loop(c celast.ComprehensionExpr, depth int) {
 			return
 		}
 	}
-	for _, part := range []celast.Expr{c.IterRange(), c.AccuInit(), c.LoopCondition(), c.LoopStep(), c.Result()} {
+	parts := []celast.Expr{c.AccuInit(), c.LoopCondition(), c.LoopStep(), c.Result()}
+	if !whole(c.IterRange()) {
+		parts = append(parts, c.IterRange())
+	}
+	for _, part := range parts {
 		w.expr(part, depth+1)
 	}
 }
@@ -116,9 +129,26 @@ func (w *astWalk) call(e celast.Expr, depth int) {
 	if call.IsMemberFunction() {
 		w.expr(call.Target(), depth+1)
 	}
-	for _, arg := range call.Args() {
+	for i, arg := range call.Args() {
+		if whole(arg) && inPlace(call, i) {
+			continue
+		}
 		w.expr(arg, depth+1)
 	}
+}
+
+// inPlace reports whether all claims may stand as this argument: to the right of
+// in, counted, or indexed by a loop variable.
+func inPlace(call celast.CallExpr, i int) bool {
+	switch call.FunctionName() {
+	case operators.In:
+		return i == 1
+	case overloads.Size:
+		return true
+	case operators.Index, operators.OptIndex:
+		return i == 0 && call.Args()[1].Kind() == celast.IdentKind
+	}
+	return false
 }
 
 // pattern wraps a pattern as ^(?:p)$, so that matches() is whole-string. Plain
