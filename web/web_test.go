@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -235,20 +236,21 @@ func TestTokenEnvelope(t *testing.T) {
 		status int
 		code   string
 	}{
-		"GET":                    {func(r *http.Request) { r.Method = http.MethodGet }, 405, "invalid_request"},
-		"PUT":                    {func(r *http.Request) { r.Method = http.MethodPut }, 405, "invalid_request"},
-		"query":                  {func(r *http.Request) { r.URL.RawQuery = "subject_token=SECRET" }, 400, "invalid_request"},
-		"empty query":            {func(r *http.Request) { r.URL.ForceQuery = true }, 400, "invalid_request"},
-		"JSON":                   {func(r *http.Request) { r.Header.Set("Content-Type", "application/json") }, 415, "invalid_request"},
-		"no content type":        {func(r *http.Request) { r.Header.Del("Content-Type") }, 415, "invalid_request"},
-		"multipart":              {func(r *http.Request) { r.Header.Set("Content-Type", "multipart/form-data; boundary=x") }, 415, "invalid_request"},
-		"compressed":             {func(r *http.Request) { r.Header.Set("Content-Encoding", "gzip") }, 415, "invalid_request"},
-		"Basic":                  {func(r *http.Request) { r.SetBasicAuth("a", "b") }, 401, "invalid_client"},
-		"Bearer":                 {func(r *http.Request) { r.Header.Set("Authorization", "Bearer x") }, 401, "invalid_client"},
-		"bad escape":             {func(r *http.Request) { r.Body = io.NopCloser(strings.NewReader("grant_type=%zz")) }, 400, "invalid_request"},
-		"semicolon":              {func(r *http.Request) { r.Body = io.NopCloser(strings.NewReader(good().Encode() + ";scope=x")) }, 400, "invalid_request"},
-		"another path":           {func(r *http.Request) { r.URL.Path = "/aws" }, 404, "invalid_request"},
-		"nonce before its issue": {func(r *http.Request) { r.URL.Path = "/nonce" }, 404, "invalid_request"},
+		"GET":                       {func(r *http.Request) { r.Method = http.MethodGet }, 405, "invalid_request"},
+		"PUT":                       {func(r *http.Request) { r.Method = http.MethodPut }, 405, "invalid_request"},
+		"query":                     {func(r *http.Request) { r.URL.RawQuery = "subject_token=SECRET" }, 400, "invalid_request"},
+		"empty query":               {func(r *http.Request) { r.URL.ForceQuery = true }, 400, "invalid_request"},
+		"JSON":                      {func(r *http.Request) { r.Header.Set("Content-Type", "application/json") }, 415, "invalid_request"},
+		"no content type":           {func(r *http.Request) { r.Header.Del("Content-Type") }, 415, "invalid_request"},
+		"multipart":                 {func(r *http.Request) { r.Header.Set("Content-Type", "multipart/form-data; boundary=x") }, 415, "invalid_request"},
+		"compressed":                {func(r *http.Request) { r.Header.Set("Content-Encoding", "gzip") }, 415, "invalid_request"},
+		"Basic":                     {func(r *http.Request) { r.SetBasicAuth("a", "b") }, 401, "invalid_client"},
+		"Bearer":                    {func(r *http.Request) { r.Header.Set("Authorization", "Bearer x") }, 401, "invalid_client"},
+		"Basic behind an empty one": {func(r *http.Request) { r.Header["Authorization"] = []string{"", "Basic eDp5"} }, 401, "invalid_client"},
+		"bad escape":                {func(r *http.Request) { r.Body = io.NopCloser(strings.NewReader("grant_type=%zz")) }, 400, "invalid_request"},
+		"semicolon":                 {func(r *http.Request) { r.Body = io.NopCloser(strings.NewReader(good().Encode() + ";scope=x")) }, 400, "invalid_request"},
+		"another path":              {func(r *http.Request) { r.URL.Path = "/aws" }, 404, "invalid_request"},
+		"nonce before its issue":    {func(r *http.Request) { r.URL.Path = "/nonce" }, 404, "invalid_request"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			x := &spy{}
@@ -468,4 +470,25 @@ func FuzzForm(f *testing.F) {
 			t.Fatalf("served %+v for %q", got, body)
 		}
 	})
+}
+
+// BenchmarkManyScopes sends the worst scope that a body has room for: its cost
+// must grow with its size, and no faster.
+func BenchmarkManyScopes(b *testing.B) {
+	var scopes strings.Builder
+	for i := 0; scopes.Len() < 63<<10-1000; i++ {
+		scopes.WriteString(strconv.FormatInt(int64(i), 36) + " ")
+	}
+	form := good()
+	form.Set("scope", strings.TrimSpace(scopes.String()))
+	body := form.Encode()
+	h, err := web.Handler(web.Config{Exchanger: &spy{}, Voice: voice{}, Now: time.Now, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if w, _ := serve(h, post(body)); w.Code != http.StatusOK {
+			b.Fatal(w.Code)
+		}
+	}
 }
