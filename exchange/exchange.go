@@ -117,6 +117,7 @@ type attempt struct {
 	req       Request
 	rec       audit.Record // of the decision, filled as things become known
 	proof     Proof
+	policy    *trust.Policy // the snapshot that decision rests on
 	decision  trust.Decision
 	target    Target
 	order     Order

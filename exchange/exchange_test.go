@@ -50,6 +50,7 @@ type world struct {
 	document   string
 	provider   trust.TokenUse
 	onCommit   func()
+	inForce    func() *trust.Policy // nil: the document's, for good
 }
 
 func newWorld() *world {
@@ -141,8 +142,11 @@ func (w *world) broker(t *testing.T) *exchange.Broker {
 		t.Fatal(err)
 	}
 	policy := w.policy(t)
+	if w.inForce == nil {
+		w.inForce = func() *trust.Policy { return policy }
+	}
 	b, err := exchange.New(exchange.Config{
-		Verifier: w, Policy: func() *trust.Policy { return policy }, Replay: w, Journal: w, Stops: w, Limiter: w,
+		Verifier: w, Policy: w.inForce, Replay: w, Journal: w, Stops: w, Limiter: w,
 		Targets: map[string]exchange.Target{"t1": {Minter: w, Types: []string{jwtType}}},
 		Issuer:  iss, Now: func() time.Time { return w.now }, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler),
 	})
@@ -375,6 +379,29 @@ func TestNewerStopListOfSomeoneElse(t *testing.T) {
 	w.onCommit = func() { w.stops = trust.NewStopSet(2, []trust.Stop{{Kind: trust.StopTrust, What: "other"}}) }
 	if _, err := w.broker(t).Exchange(t.Context(), request()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestNewerPolicyWithNewerStops replaces the policy while the decision is
+// written, so that another trust would allow the request: what was decided by
+// the stopped trust must not be issued on that one's word.
+func TestNewerPolicyWithNewerStops(t *testing.T) {
+	w := newWorld()
+	old := w.policy(t)
+	w.document = strings.Replace(document, "name: tr1", "name: tr9", 1)
+	next := w.policy(t)
+	now := old
+	w.onCommit = func() {
+		now = next
+		w.stops = trust.NewStopSet(2, []trust.Stop{{Kind: trust.StopTrust, What: "tr1"}})
+	}
+	w.inForce = func() *trust.Policy { return now }
+	var e *exchange.Error
+	if _, err := w.broker(t).Exchange(t.Context(), request()); !errors.As(err, &e) || e.Reason != trust.ReasonStopped {
+		t.Fatalf("got %v after %v", err, w.steps)
+	}
+	if slices.Contains(w.steps, "mint") {
+		t.Error("minted")
 	}
 }
 

@@ -87,7 +87,8 @@ func (b *Broker) judge(a *attempt) error {
 	if err != nil {
 		return Unanswered(trust.ReasonStopsStale, err)
 	}
-	a.decision = b.c.Policy().Decide(a.proof.Identity, a.req.Ask, stops, now)
+	a.policy = b.c.Policy()
+	a.decision = a.policy.Decide(a.proof.Identity, a.req.Ask, stops, now)
 	d := a.decision
 	a.rec.Trust, a.rec.TrustSHA256, a.rec.PolicySHA256 = d.Trust, d.TrustSHA256, d.PolicySHA256
 	if !d.Allow {
@@ -202,7 +203,9 @@ func (b *Broker) commit(ctx context.Context, a *attempt) error {
 	if stops.Version() == a.decision.StopVersion {
 		return nil
 	}
-	again := b.c.Policy().Decide(a.proof.Identity, a.req.Ask, stops, b.c.Now())
+	// By the policy that the record names: a newer one could allow it by another
+	// trust, and so lead the stopped trust's grant past the stop.
+	again := a.policy.Decide(a.proof.Identity, a.req.Ask, stops, b.c.Now())
 	if !again.Allow {
 		return &Error{Code: blamed(again.Blame), Reason: again.Reason, Err: detail(again)}
 	}
