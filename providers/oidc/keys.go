@@ -8,6 +8,7 @@ import (
 	"crypto/rsa"
 	_ "crypto/sha256" // the hashes of the algorithms
 	_ "crypto/sha512"
+	"encoding/hex"
 	"errors"
 	"math/big"
 	"slices"
@@ -184,6 +185,25 @@ func parseKey(m map[string]any) (key, error) {
 	return k, nil
 }
 
+// smallOrder reports the Ed25519 keys whose order divides eight, in every
+// spelling: a signature that anyone can write verifies under them for many
+// messages, as one does for RSA with e = 1. The sign bit makes no difference.
+func smallOrder(x []byte) bool {
+	low := slices.Clone(x)
+	low[len(low)-1] &= 0x7f
+	switch hex.EncodeToString(low) {
+	case "0000000000000000000000000000000000000000000000000000000000000000", // order 4
+		"0100000000000000000000000000000000000000000000000000000000000000", // order 1
+		"26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05", // order 8
+		"c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a", // order 8
+		"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", // p-1, order 2
+		"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", // p, which is 0
+		"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f": // p+1, which is 1
+		return true
+	}
+	return false
+}
+
 func verifies(ops any) bool {
 	list, ok := ops.([]any)
 	return ok && slices.Contains(list, any("verify"))
@@ -201,6 +221,9 @@ func publicKey(m map[string]any) (crypto.PublicKey, string) {
 		x, err := member(m, "x")
 		if m["crv"] != "Ed25519" || err != nil || len(x) != ed25519.PublicKeySize {
 			return nil, "not an Ed25519 key"
+		}
+		if smallOrder(x) {
+			return nil, "the Ed25519 key is of small order"
 		}
 		return ed25519.PublicKey(x), ""
 	}

@@ -1,8 +1,10 @@
 package oidc_test
 
 import (
+	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/rsa"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"math/big"
@@ -67,6 +69,7 @@ func TestParseKeys(t *testing.T) {
 		"point off the curve":   {keySet(good(nil), jwk("k2", k.p256, object{"x": b64(make([]byte, 32))})), []string{"k1"}},
 		"short coordinate":      {keySet(good(nil), jwk("k2", k.p256, object{"x": "AQ"})), []string{"k1"}},
 		"X25519":                {keySet(good(nil), jwk("k3", k.ed, object{"crv": "X25519"})), []string{"k1"}},
+		"Ed25519 of order 1":    {keySet(good(nil), jwk("k3", k.ed, object{"x": b64(append([]byte{1}, make([]byte, 31)...))})), []string{"k1"}},
 		"padded":                {keySet(good(object{"n": "AQAB=="}), second), []string{"k2"}},
 		"no n":                  {keySet(good(object{"n": nil}), second), []string{"k2"}},
 		"e is 1":                {keySet(good(object{"e": "AQ"}), second), []string{"k2"}},
@@ -92,6 +95,40 @@ func TestParseKeys(t *testing.T) {
 				t.Errorf("%v %s", err, diff)
 			}
 		})
+	}
+}
+
+// TestSmallOrder finds by their effect that the keys refused are those under
+// which a signature that needs no private key verifies.
+func TestSmallOrder(t *testing.T) {
+	forged := append([]byte{1}, make([]byte, 63)...) // R is the neutral element, S is 0
+	for _, text := range []string{
+		"0000000000000000000000000000000000000000000000000000000000000000",
+		"0000000000000000000000000000000000000000000000000000000000000080",
+		"0100000000000000000000000000000000000000000000000000000000000000",
+		"26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+		"26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+		"c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+		"c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+		"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+		"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+		"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+	} {
+		x, err := hex.DecodeString(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		weak := false
+		for i := range 256 {
+			weak = weak || ed25519.Verify(x, []byte{byte(i)}, forged)
+		}
+		if !weak {
+			t.Errorf("%s is not of small order", text)
+		}
+		got, err := oidc.ParseKeys(keySet(jwk("k3", keys().ed, object{"x": b64(x)})))
+		if err != nil || len(got) != 0 {
+			t.Errorf("%s was taken: %v, %v", text, got, err)
+		}
 	}
 }
 
