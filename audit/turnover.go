@@ -23,10 +23,11 @@ func (w *writer) fail(cause error) {
 	w.seq, w.hash = w.durableSeq, w.durableHash
 	w.buf, w.print = w.buf[:0], nil
 	w.unsynced = slices.DeleteFunc(w.unsynced, func(e *entry) bool {
-		if e.commit {
+		commit := e.commit // once told, whoever waited may use the entry for another record
+		if commit {
 			e.done <- err
 		}
-		return e.commit
+		return commit
 	})
 	for more := true; more; {
 		select {

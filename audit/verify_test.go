@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -204,6 +205,37 @@ func TestVerifyUpto(t *testing.T) {
 	}
 	if report := upto(whole, foreign); len(report.Problems) == 0 {
 		t.Error("only another replica's checkpoints were taken")
+	}
+}
+
+// TestVerifyUptoOfAnotherReplica rewrites a journal whose oldest segments may be
+// gone under another replica's name, with another key, around the seq of a
+// checkpoint that is given as a number: what was captured must not all be passed
+// over.
+func TestVerifyUptoOfAnotherReplica(t *testing.T) {
+	t.Parallel()
+	s, whole := written(t)
+	first, err := audit.Verify(fstest.MapFS{one: whole[one]}, audit.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := newSetup(t)
+	other.Config.Replica = "gw-9"
+	for range 2 {
+		j, _ := other.open(t)
+		for i := range 20 {
+			mustCommit(t, j, allowed(i, time.Now().Add(time.Hour)))
+		}
+		mustClose(t, j)
+	}
+	forged := snapshot(t, other.Dir)
+	delete(forged, one)
+	report, err := audit.Verify(forged, audit.Options{Since: strconv.FormatInt(first.Last+2, 10), Upto: strings.NewReader(s.out.String())})
+	if err != nil || report.First != first.Last+1 {
+		t.Fatalf("the seq of the second segment's head is another: %+v, %v", report, err)
+	}
+	if len(report.Problems) == 0 {
+		t.Errorf("a journal rewritten under another name was taken: %+v", report)
 	}
 }
 
