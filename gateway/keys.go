@@ -98,7 +98,8 @@ func (g *Gateway) followKeys(ctx context.Context) {
 		return
 	}
 	for _, r := range records {
-		if err := g.journal.Append(r); err != nil {
+		// Durable, not only queued: the writer signs checkpoints in between.
+		if err := g.journal.Commit(ctx, r); err != nil {
 			g.warn(ctx, "change of keys not recorded", err)
 			return
 		}
