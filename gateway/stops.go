@@ -21,13 +21,15 @@ func (g *Gateway) watchStops(ctx context.Context, recovered audit.Recovered) err
 	file, err := stops.OpenFile(ctx, stops.FileConfig{
 		Dir: g.config.State, Now: g.env.Now, Log: g.env.Log,
 		Seen: recovered.StopVersion, Journaled: journaledStops(recovered.Stops),
-		Changed: func(added, lifted []trust.Stop, version int64) {
+		Changed: func(added, lifted []trust.Stop, version int64) error {
+			var errs []error
 			for _, s := range lifted {
-				g.record(ctx, stopRecord(audit.StopLifted, s, version))
+				errs = append(errs, g.journal.Append(stopRecord(audit.StopLifted, s, version)))
 			}
 			for _, s := range added {
-				g.record(ctx, stopRecord(audit.StopAdded, s, version))
+				errs = append(errs, g.journal.Append(stopRecord(audit.StopAdded, s, version)))
 			}
+			return errors.Join(errs...)
 		},
 	})
 	if err != nil {

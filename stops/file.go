@@ -31,8 +31,10 @@ type FileConfig struct {
 	Journaled []trust.Stop
 	// Changed is told of each change that was taken over, and on opening of what
 	// differs from Journaled, from one goroutine at a time, before
-	// [File.Current] shows it. May be nil.
-	Changed func(added, lifted []trust.Stop, version int64)
+	// [File.Current] shows it. A change that it could not record is in force all
+	// the same, and is told again, with what came since, until it could. May be
+	// nil.
+	Changed func(added, lifted []trust.Stop, version int64) error
 }
 
 // File is the list of one replica: the file, looked at each second. It is safe
@@ -43,6 +45,7 @@ type File struct {
 	state atomic.Pointer[state]
 	last  trust.StopSet // the newest list that was taken over, at first the journal's; one goroutine's
 	taken bool          // last is of the file
+	told  trust.StopSet // the newest list that Changed has recorded, at first the journal's
 	stop  chan struct{}
 	done  chan struct{}
 	once  sync.Once
@@ -69,12 +72,13 @@ func OpenFile(ctx context.Context, cfg FileConfig) (*File, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Changed == nil {
-		cfg.Changed = func([]trust.Stop, []trust.Stop, int64) {}
+		cfg.Changed = func([]trust.Stop, []trust.Stop, int64) error { return nil }
 	}
 	f := &File{
 		cfg: cfg, store: Store{Dir: cfg.Dir, Now: cfg.Now}, last: trust.NewStopSet(cfg.Seen, cfg.Journaled),
 		stop: make(chan struct{}), done: make(chan struct{}),
 	}
+	f.told = f.last
 	if err := f.prepare(ctx); err != nil {
 		return nil, err
 	}
@@ -125,16 +129,11 @@ func (f *File) look(ctx context.Context) {
 	}
 	if err == nil {
 		added, lifted := diff(f.last, set)
-		switch changed := len(added)+len(lifted) > 0; {
-		case changed && f.taken && set.Version() == f.last.Version():
+		if len(added)+len(lifted) > 0 && f.taken && set.Version() == f.last.Version() {
 			err = fmt.Errorf("%w: the file differs from version %d that was seen", ErrUnavailable, set.Version())
-		case changed || set.Version() > f.last.Version():
-			// At first also with the journal's version: a crash may have come
-			// between the records of one change.
-			f.cfg.Changed(added, lifted, set.Version())
-			fallthrough
-		default:
+		} else {
 			f.last, f.taken = set, true
+			f.tell(ctx)
 		}
 	}
 	before := f.state.Swap(&state{set, err, at})
@@ -144,6 +143,22 @@ func (f *File) look(ctx context.Context) {
 	case err == nil && before != nil && before.err != nil:
 		f.cfg.Log.LogAttrs(ctx, slog.LevelInfo, "the stop list is good again", slog.Int64("version", set.Version()))
 	}
+}
+
+// tell tells of what was taken over and is not yet recorded. A stop that only the
+// file held would be lost with it: an older file, or one rebuilt from the journal,
+// would pass for the newest. At first the version may be the journal's own: a
+// crash may have come between the records of one change.
+func (f *File) tell(ctx context.Context) {
+	added, lifted := diff(f.told, f.last)
+	if len(added)+len(lifted) == 0 && f.last.Version() <= f.told.Version() {
+		return
+	}
+	if err := f.cfg.Changed(added, lifted, f.last.Version()); err != nil {
+		f.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "a change of the stop list is in force, and not recorded yet", slog.Any("error", err))
+		return
+	}
+	f.told = f.last
 }
 
 // Current returns the list. An error, which is [ErrUnavailable], means that there

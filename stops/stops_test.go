@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -263,8 +264,9 @@ func watched(t *testing.T, dir string, seen int64, journaled []trust.Stop) (f *s
 	}
 	f, err := stops.OpenFile(t.Context(), stops.FileConfig{
 		Dir: dir, Now: time.Now, Seen: seen, Journaled: journaled,
-		Changed: func(added, lifted []trust.Stop, version int64) {
+		Changed: func(added, lifted []trust.Stop, version int64) error {
 			*changes = append(*changes, change{names(added), names(lifted), version})
+			return nil
 		},
 	})
 	if err != nil {
@@ -453,6 +455,60 @@ func TestJournalHoldsAgainstTheFile(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	})
+}
+
+// TestUnrecordedChangeIsToldAgain has a journal that is out of order while a stop
+// is added: it is in force at once, an older file is refused, and the journal
+// hears of it as soon as it can.
+func TestUnrecordedChangeIsToldAgain(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	synctest.Test(t, func(t *testing.T) {
+		var told [][]trust.Stop
+		var broken atomic.Bool
+		f, err := stops.OpenFile(t.Context(), stops.FileConfig{
+			Dir: s.Dir, Now: time.Now,
+			Changed: func(added, _ []trust.Stop, _ int64) error {
+				if broken.Load() {
+					return errors.New("the journal is out of order")
+				}
+				told = append(told, added)
+				return nil
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		older, err := os.ReadFile(filepath.Join(s.Dir, "stops.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		broken.Store(true)
+		stop := mustAdd(t, s, valid())
+		pass(time.Second)
+		if set, err := f.Current(time.Now()); err != nil || !set.Stopped(stop.Kind, stop.What, time.Now()) {
+			t.Errorf("a stop that is not recorded is not in force: %v, %v", set.All(), err)
+		}
+		newer, err := os.ReadFile(filepath.Join(s.Dir, "stops.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, b := range [][]byte{older, newer} {
+			if err := os.WriteFile(filepath.Join(s.Dir, "stops.json"), b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			pass(time.Second)
+			if _, err := f.Current(time.Now()); (err == nil) != (i == 1) {
+				t.Errorf("file %d: %v", i, err)
+			}
+		}
+		broken.Store(false)
+		pass(2 * time.Second)
+		if len(told) != 2 || len(told[1]) != 1 || told[1][0].ID != stop.ID {
+			t.Errorf("told %v", told)
+		}
 	})
 }
 
