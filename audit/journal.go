@@ -39,6 +39,8 @@ const (
 	// exchanges that can be in flight; when it is full the disk hangs, and to
 	// refuse is better than to hold memory for it.
 	queueLength = 4096
+	// hang is how long the writer may be at one batch. Nobody waits longer for it.
+	hang = 10 * time.Second
 )
 
 // Config is what a journal needs. Dir, Replica, Now, Rand and Sign are required.
@@ -86,6 +88,7 @@ type Journal struct {
 	done   chan struct{} // closed by the writer when it has returned
 	once   sync.Once
 	fault  atomic.Pointer[error] // why the journal is out of order; nil: it is not
+	since  atomic.Int64          // when the writer began what it is at, in Unix nanoseconds; 0: it waits
 	flood  flood
 	filled atomic.Bool // see Filled
 	pool   sync.Pool   // of *entry
@@ -247,7 +250,23 @@ func (j *Journal) Filled() { j.filled.Store(true) }
 
 // Healthy returns nil, or why nothing can be written: an error that is
 // [ErrOutOfOrder].
+//
+// A disk that hangs gives no error, and neither does a standard output that
+// nobody reads; what takes the writer ten seconds is out of order like a failure.
 func (j *Journal) Healthy() error {
+	if err := j.failed(); err != nil {
+		return err
+	}
+	since := j.since.Load()
+	if since != 0 && j.cfg.Now().Sub(time.Unix(0, since)) > hang {
+		return fmt.Errorf("%w: the disk, or the reader of the checkpoints, has not answered for %s", ErrOutOfOrder, hang)
+	}
+	return nil
+}
+
+// failed returns nil, or what the writer knows to be wrong. It alone decides
+// what the writer does: whether a disk hangs is for others to say.
+func (j *Journal) failed() error {
 	if err := j.fault.Load(); err != nil {
 		return *err
 	}

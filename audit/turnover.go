@@ -199,7 +199,7 @@ func (w *writer) end() error {
 		w.take(<-w.j.queue)
 		w.flush()
 	}
-	if err := w.j.Healthy(); err != nil {
+	if err := w.j.failed(); err != nil {
 		return err
 	}
 	w.summaries(w.j.cfg.Now(), true)

@@ -78,10 +78,14 @@ func (w *writer) run() {
 	for {
 		select {
 		case e := <-w.j.queue:
+			w.j.since.Store(w.j.cfg.Now().UnixNano())
 			w.take(e)
 			w.flush()
+			w.j.since.Store(0)
 		case <-ticker.C:
+			w.j.since.Store(w.j.cfg.Now().UnixNano())
 			w.tick()
+			w.j.since.Store(0)
 		case <-w.j.quit:
 			w.j.result = w.end()
 			return
@@ -114,12 +118,12 @@ func (w *writer) take(e *entry) {
 // add appends an entry to the batch, or refuses it while the journal is out of
 // order. What was appended and has no one waiting is kept for the next segment.
 func (w *writer) add(e *entry) {
-	if err := w.j.Healthy(); err != nil && e.commit {
+	if err := w.j.failed(); err != nil && e.commit {
 		e.done <- err
 		return
 	}
 	w.unsynced = append(w.unsynced, e)
-	if w.j.Healthy() == nil {
+	if w.j.failed() == nil {
 		w.encode(e)
 	}
 }
@@ -282,7 +286,7 @@ func (w *writer) tick() {
 	if w.j.filled.Load() {
 		w.recovered = nil
 	}
-	if w.j.Healthy() != nil {
+	if w.j.failed() != nil {
 		w.probe(now)
 		return
 	}
