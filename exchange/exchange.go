@@ -87,8 +87,13 @@ func New(c Config) (*Broker, error) {
 //
 // Once the token is reserved, a caller who hangs up changes nothing: the
 // exchange runs to its end, so that the journal always tells it.
-func (b *Broker) Exchange(ctx context.Context, req Request) (*Result, error) {
+func (b *Broker) Exchange(ctx context.Context, req Request) (res *Result, err error) {
 	a := b.open(req)
+	defer func() {
+		if v := recover(); v != nil {
+			res, err = nil, b.refuse(ctx, a, fault(v))
+		}
+	}()
 	if err := b.identify(ctx, a); err != nil {
 		return nil, b.refuse(ctx, a, err)
 	}

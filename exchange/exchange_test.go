@@ -50,6 +50,8 @@ type world struct {
 	document   string
 	provider   trust.TokenUse
 	onCommit   func()
+	onVerify   func()
+	onMint     func()
 	inForce    func() *trust.Policy // nil: the document's, for good
 }
 
@@ -74,6 +76,9 @@ func (w *world) step(format string, args ...any) {
 
 func (w *world) Verify(context.Context, string) (exchange.Proof, error) {
 	w.step("verify")
+	if w.onVerify != nil {
+		w.onVerify()
+	}
 	return w.proof, w.verifyErr
 }
 
@@ -124,6 +129,9 @@ func (w *world) Take(string, time.Time) time.Duration { return w.wait }
 
 func (w *world) Mint(_ context.Context, o exchange.Order) (exchange.Credential, error) {
 	w.step("mint")
+	if w.onMint != nil {
+		w.onMint()
+	}
 	if w.mintErr != nil {
 		return exchange.Credential{}, w.mintErr
 	}
@@ -335,6 +343,15 @@ func TestRefused(t *testing.T) {
 			},
 			exchange.Unavailable, trust.ReasonMintFailed, audit.ExchangeFailed,
 			"verify, reserve key-1 t1  once, commit exchange.allowed, mint, release key-1, append exchange.failed", false,
+		},
+		"a fault of ours, before anything is held": {
+			func(w *world, _ *exchange.Request) { w.onVerify = func() { panic("SECRET") } },
+			exchange.ServerError, trust.ReasonPanic, audit.ExchangeDenied, "verify, append exchange.denied", false,
+		},
+		"a fault of ours, while the target is called": {
+			func(w *world, _ *exchange.Request) { w.onMint = func() { panic("SECRET") } },
+			exchange.ServerError, trust.ReasonPanic, audit.ExchangeFailed,
+			"verify, reserve key-1 t1  once, commit exchange.allowed, mint, append exchange.failed", true,
 		},
 		"target timed out: it may have issued": {
 			func(w *world, _ *exchange.Request) { w.mintErr = context.DeadlineExceeded },

@@ -5,7 +5,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"time"
 
 	"cambio/audit"
@@ -269,7 +271,7 @@ func (b *Broker) refuse(ctx context.Context, a *attempt, cause error) error {
 	}
 	if e.Code == Unavailable || e.Code == ServerError {
 		level := slog.LevelWarn
-		if a.proof.Workload == "" {
+		if e.Code == Unavailable && a.proof.Workload == "" {
 			level = slog.LevelDebug // an unproven caller must not fill the log; who fetches keys tells once
 		}
 		b.c.Log.LogAttrs(ctx, level, "exchange failed", slog.String("decision_id", a.req.Decision),
@@ -291,6 +293,16 @@ func (b *Broker) refuse(ctx context.Context, a *attempt, cause error) error {
 		return b.unrecorded(ctx, a, err)
 	}
 	return e
+}
+
+// fault is the refusal for a panic: default deny, whatever broke. The value may
+// hold anything of the request, so only its type is told; and a minter that
+// panicked may have issued, so the token stays burnt.
+func fault(v any) *Error {
+	return &Error{
+		Code: ServerError, Reason: trust.ReasonPanic, Issued: true,
+		Err: fmt.Errorf("panic with a %T at %s", v, debug.Stack()),
+	}
 }
 
 // giveBack releases the token unless something may have been issued for it: on
