@@ -492,3 +492,24 @@ func BenchmarkManyScopes(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkToken is this package's own part of an exchange.
+func BenchmarkToken(b *testing.B) {
+	h, err := web.Handler(web.Config{
+		Exchanger: &spy{}, Voice: voice{}, Issuer: "https://gw.test", Now: time.Now, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	form := good()
+	form.Set("subject_token", strings.Repeat("a", 600)+"."+strings.Repeat("b", 900)+"."+strings.Repeat("c", 342))
+	body := form.Encode()
+	b.ReportAllocs()
+	for b.Loop() {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, post(body))
+		if w.Code != http.StatusOK {
+			b.Fatal(w.Body)
+		}
+	}
+}
