@@ -121,9 +121,6 @@ func (g guard) allowed(host string, port uint16, a netip.Addr) bool {
 	if !a.IsValid() || a.Zone() != "" || metadata(a) {
 		return false
 	}
-	if host == "localhost" {
-		return g.loopback && a.IsLoopback()
-	}
 	if g.loopback && a.IsLoopback() {
 		return true
 	}
@@ -132,7 +129,9 @@ func (g guard) allowed(host string, port uint16, a netip.Addr) bool {
 			return true
 		}
 	}
-	return public(a)
+	// A resolver that answers for localhost with an address of its own choice
+	// would have us take a stranger for this machine.
+	return !localName(host) && public(a)
 }
 
 // metadata reports addresses where clouds hand credentials to whoever asks.
