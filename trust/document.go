@@ -169,9 +169,10 @@ func (r *reader) name(root *strictyaml.Node, field string) string {
 func (r *reader) owned(root *strictyaml.Node) string {
 	owner := ""
 	n := root.Get("owner")
-	if n != nil && n.Kind == strictyaml.String && strings.TrimSpace(n.Text) != "" || n != nil && n.Kind != strictyaml.Null && n.Kind != strictyaml.String {
+	switch {
+	case n != nil && n.Kind == strictyaml.String && strings.TrimSpace(n.Text) != "" || n != nil && n.Kind != strictyaml.Null && n.Kind != strictyaml.String:
 		owner = r.text(n, maxText)
-	} else {
+	case !r.Meant(root, "owner"):
 		// Offboarding needs somebody to ask (NHI1).
 		r.Error(root.Find("owner"), FindingOwnerMissing, "the document has no owner", "write owner: and who answers for it")
 	}

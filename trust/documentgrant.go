@@ -2,6 +2,7 @@ package trust
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -50,15 +51,13 @@ func (r *reader) grant(t *rule, n *strictyaml.Node) (grantRule, bool) {
 		return grantRule{}, false
 	}
 	fields := target.Type.Fields
-	names := []string{"to"}
-	for field, f := range fields {
-		names = append(names, field)
-		if f.Required && n.Get(field) == nil {
+	names := append(slices.Sorted(maps.Keys(fields)), "to")
+	r.allow(n, names...)
+	for _, field := range names {
+		if fields[field].Required && n.Get(field) == nil {
 			r.Missing(n, field, "write "+field+": and its value")
 		}
 	}
-	slices.Sort(names)
-	r.allow(n, names...)
 	get := func(field string) *strictyaml.Node {
 		if _, known := fields[field]; !known {
 			return nil

@@ -134,6 +134,9 @@ func (r *Reporter) decodeStruct(n *Node, v reflect.Value) {
 
 // UnknownField reports a name that a map may not have.
 func (r *Reporter) UnknownField(m, key *Node, allowed []string) {
+	if likely := Suggest(key.Text, allowed); likely != "" {
+		r.meant = append(r.meant, misspelt{m, likely})
+	}
 	f := key.finding(Error, "unknown-field", "unknown field "+clip(key.Text), DidYouMean(key.Text, allowed))
 	f.Field = joinPath(m.Path(), key.Text)
 	r.Add(f)

@@ -3,6 +3,7 @@ package strictyaml_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -260,6 +261,40 @@ func TestDurationString(t *testing.T) {
 		d, ok := strictyaml.ParseDuration(s)
 		if got := strictyaml.Duration(d).String(); !ok || got != want {
 			t.Errorf("%s: %s", s, got)
+		}
+	}
+}
+
+// TestMisspeltRequiredField holds that a field which is there under a misspelt
+// name is told once, and that another's absence is told all the same.
+func TestMisspeltRequiredField(t *testing.T) {
+	type document struct {
+		Name  string `yaml:"name,required"`
+		Owner string `yaml:"owner,required"`
+		Inner *struct {
+			Owner string `yaml:"owner,required"`
+		} `yaml:"inner"`
+	}
+	for src, want := range map[string][]string{
+		"name: a\nownr: b\n":                     {"unknown-field ownr"},
+		"nmae: a\nownr: b\n":                     {"unknown-field nmae", "unknown-field ownr"},
+		"nmae: a\n":                              {"unknown-field nmae", "required owner"},
+		"name: a\nxxxxxxxx: b\n":                 {"required owner", "unknown-field xxxxxxxx"},
+		"name: a\nownr: b\ninner: {x: 1}\n":      {"unknown-field ownr", "required inner.owner", "unknown-field inner.x"},
+		"name: a\nowner: b\ninner: {Owner: c}\n": {"unknown-field inner.Owner"},
+	} {
+		root, findings := strictyaml.Inspect("a.yaml", []byte(src))
+		if len(findings) > 0 {
+			t.Fatalf("%q: %v", src, findings)
+		}
+		var got []string
+		for _, f := range strictyaml.Decode(root, &document{}) {
+			got = append(got, f.ID+" "+f.Field)
+		}
+		slices.Sort(got)
+		slices.Sort(want)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", src, diff)
 		}
 	}
 }

@@ -84,6 +84,13 @@ const maxFindings = 200
 type Reporter struct {
 	findings Findings
 	dropped  int
+	meant    []misspelt
+}
+
+// misspelt is a field that a map most likely has under another name.
+type misspelt struct {
+	in   *Node
+	name string
 }
 
 // Findings are those collected, sorted. At most 200 are kept, errors and
@@ -146,8 +153,18 @@ func (r *Reporter) ErrorIn(n *Node, line, column int, id, message, fix string) {
 	r.Add(f)
 }
 
-// Missing reports a field that a map must have and has not.
+// Meant reports whether an unknown field of the map was taken for this name, so
+// that its absence is said already.
+func (r *Reporter) Meant(m *Node, name string) bool {
+	return slices.Contains(r.meant, misspelt{m, name})
+}
+
+// Missing reports a field that a map must have and has not, unless it is there
+// misspelt, see [Reporter.Meant].
 func (r *Reporter) Missing(m *Node, name, fix string) {
+	if r.Meant(m, name) {
+		return
+	}
 	f := m.finding(Error, "required", "is required", fix)
 	f.Field = joinPath(m.Path(), name)
 	r.Add(f)
