@@ -3,7 +3,9 @@ package trust
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"cel.dev/cel-go/cel"
@@ -48,6 +50,7 @@ const (
 type celEnv struct {
 	env    *cel.Env
 	schema *claimSchema
+	open   bool // the claims are not known: conditions are looked at, and none is made
 }
 
 // baseEnv is what all conditions share: the variables but claims, and functions
@@ -170,7 +173,7 @@ type celProblem struct {
 }
 
 // compile parses, checks and plans one condition. With problems there is no
-// condition.
+// condition, nor is there one of an open environment.
 func (e *celEnv) compile(source string) (*condition, []celProblem) {
 	if len(source) > maxCondition {
 		return nil, []celProblem{{
@@ -184,16 +187,22 @@ func (e *celEnv) compile(source string) (*condition, []celProblem) {
 	}
 	parsed, issues := e.env.Parse(source)
 	if err := issues.Err(); err != nil {
-		return nil, celIssues(issues)
+		return nil, celIssues(source, issues)
 	}
 	walk := astWalk{schema: e.schema, info: parsed.NativeRep().SourceInfo(), factory: celast.NewExprFactory()}
 	walk.expr(parsed.NativeRep().Expr(), 1)
+	if e.open {
+		walk.problems = slices.DeleteFunc(walk.problems, func(p celProblem) bool { return p.id == FindingUnknownClaim })
+	}
 	if len(walk.problems) > 0 {
 		return nil, walk.problems
 	}
 	checked, issues := e.env.Check(parsed)
 	if err := issues.Err(); err != nil {
-		return nil, celIssues(issues)
+		return nil, celIssues(source, issues)
+	}
+	if e.open {
+		return nil, nil
 	}
 	if out := checked.OutputType(); !out.IsExactType(types.BoolType) {
 		return nil, []celProblem{{
@@ -241,9 +250,19 @@ func (c *condition) eval(v *variables) (bool, Reason) {
 }
 
 // celIssues turns the library's issues into problems of ours.
-func celIssues(issues *cel.Issues) []celProblem {
+func celIssues(source string, issues *cel.Issues) []celProblem {
 	var problems []celProblem
 	for _, e := range issues.Errors() {
+		if strings.HasPrefix(e.Message, "Syntax error") {
+			p := celSyntax(source, e.Location.Line(), e.Location.Column())
+			if len(problems) == 0 || p.fix == fixEquals {
+				problems = append(problems, p) // the rest follows from the first
+			}
+			continue
+		}
+		if len(problems) > 0 && strings.Contains(e.Message, "recovery") {
+			continue // the parser gave up after what was told
+		}
 		message := strings.TrimSuffix(strings.ReplaceAll(e.Message, " (in container '')", ""), "\n")
 		p := celProblem{id: FindingCELSyntax, line: e.Location.Line(), column: e.Location.Column() + 1, message: message}
 		switch {
@@ -267,6 +286,34 @@ func celIssues(issues *cel.Issues) []celProblem {
 		}
 	}
 	return problems
+}
+
+const fixEquals = "write == to compare"
+
+// celSyntax says where a condition, at a line from 1 and a column from 0, cannot
+// be read on. The parser's own text is about its grammar, which no author knows.
+func celSyntax(source string, line, column int) celProblem {
+	p := celProblem{id: FindingCELSyntax, line: line, column: column + 1}
+	lines := strings.Split(strings.TrimRightFunc(source, unicode.IsSpace), "\n")
+	var text []rune
+	if line >= 1 && line <= len(lines) {
+		text = []rune(lines[line-1])
+	}
+	if column < 0 || column >= len(text) {
+		// The last character is shown, not the empty line that a block ends with.
+		p.line, p.column = len(lines), utf8.RuneCountInString(lines[len(lines)-1])
+		p.message, p.fix = "does not parse: it ends too early", "close what is open, or write what is missing"
+		return p
+	}
+	const most = 20 // characters: enough to find the place by
+	near, _, _ := strings.Cut(string(text[column:min(len(text), column+most)]), " ")
+	p.message, p.fix = "does not parse near `"+near+"`", "write CEL over claims, identity, request and grant"
+	alone := text[column] == '=' && (column == 0 || !strings.ContainsRune("=!<>", text[column-1])) &&
+		(column+1 == len(text) || text[column+1] != '=' && text[column+1] != '~')
+	if alone {
+		p.message, p.fix = "does not parse near `=`", fixEquals
+	}
+	return p
 }
 
 // sizes tells the cost estimate how large a value may be at most.

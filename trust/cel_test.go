@@ -5,13 +5,54 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"cambio/trust"
+	"cambio/trust/strictyaml"
 )
 
 // withCondition is the base document with one condition.
 func withCondition(tb testing.TB, condition string) string {
 	tb.Helper()
 	return edit(tb, "grants:", "when:\n  - |-\n    "+strings.ReplaceAll(condition, "\n", "\n    ")+"\ngrants:")
+}
+
+func TestConditionThatDoesNotParse(t *testing.T) {
+	t.Parallel()
+	type problem struct {
+		Line, Column int
+		Message, Fix string
+	}
+	const equals, early = "write == to compare", "does not parse: it ends too early"
+	for source, want := range map[string][]problem{
+		`claims.ref = "y"`:                           {{11, 16, "does not parse near `=`", equals}},
+		`claims.ref="y"`:                             {{11, 15, "does not parse near `=`", equals}},
+		`claims.ref == "=" && claims.actor = "x"`:    {{11, 39, "does not parse near `=`", equals}},
+		`claims.ref = "=" && claims.actor = "x"`:     {{11, 16, "does not parse near `=`", equals}, {11, 38, "does not parse near `=`", equals}},
+		"claims.ref == \"é\" &&\n  claims.actor = 1": {{12, 20, "does not parse near `=`", equals}},
+		`claims.ref === "x"`:                         {{11, 18, "does not parse near `=`", "write CEL over claims, identity, request and grant"}},
+		`claims.ref =~ "x"`:                          {{11, 16, "does not parse near `=~`", "write CEL over claims, identity, request and grant"}},
+		`claims.ref == " = ") && "="`:                {{11, 24, "does not parse near `)`", "write CEL over claims, identity, request and grant"}},
+		`claims.ref and true`:                        {{11, 16, "does not parse near `and`", "write CEL over claims, identity, request and grant"}},
+		`claims.ref ==`:                              {{11, 17, early, "close what is open, or write what is missing"}},
+		`(claims.ref == "a"`:                         {{11, 22, early, "close what is open, or write what is missing"}},
+		`= = = = = = = =`:                            nil,
+	} {
+		_, findings := trust.Compile(world(), sources(withCondition(t, source)), now())
+		if want == nil {
+			if got := ids(findings, strictyaml.Error); len(got) != 1 || got[0] != trust.FindingCELSyntax {
+				t.Errorf("%s: %v", source, findings)
+			}
+			continue
+		}
+		var got []problem
+		for _, f := range findings {
+			got = append(got, problem{f.Line, f.Column, f.Message, f.Fix})
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", source, diff)
+		}
+	}
 }
 
 func TestConditions(t *testing.T) {

@@ -43,6 +43,15 @@ func (p *Policy) SHA256() string { return p.sha }
 // Trusts is the number of trusts, those in mode shadow included.
 func (p *Policy) Trusts() int { return len(p.rules) }
 
+// Names are the names of the trusts, sorted, those in mode shadow included.
+func (p *Policy) Names() []string {
+	names := make([]string, len(p.rules))
+	for i, r := range p.rules {
+		names[i] = r.name
+	}
+	return names
+}
+
 // Guardrails is the number of guardrails.
 func (p *Policy) Guardrails() int { return len(p.guardrails) }
 
@@ -98,6 +107,7 @@ type compiler struct {
 	world         World
 	now           time.Time
 	base          *cel.Env
+	anyClaims     *celEnv // finds what is wrong with a condition whatever the claims are
 	providers     map[string]*providerPolicy
 	providerNames []string
 	targetNames   []string
@@ -249,6 +259,7 @@ func newCompiler(world World, now time.Time) (*compiler, error) {
 	}
 	c := &compiler{
 		world: world, now: now, base: base,
+		anyClaims:     &celEnv{env: base, schema: &claimSchema{}, open: true},
 		providers:     make(map[string]*providerPolicy, len(world.Providers)),
 		providerNames: slices.Sorted(maps.Keys(world.Providers)),
 		targetNames:   slices.Sorted(maps.Keys(world.Targets)),

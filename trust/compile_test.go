@@ -180,6 +180,10 @@ func TestCompileWarns(t *testing.T) {
 		"owner alone": {edit(t, "  repository_id: \"2\"\n", ""), []string{trust.FindingSharedIdentity}},
 		"odd value":   {edit(t, "  ref:", "  event_name: pushed\n  ref:"), []string{trust.FindingUnknownValue}},
 		"expired":     {edit(t, "from:", "expires: 2026-11-24\nfrom:"), []string{trust.FindingExpired}},
+		"star":        {edit(t, "ref: refs/heads/main", "ref: \"refs/heads/*\""), []string{trust.FindingStarIsLiteral}},
+		"star, item":  {edit(t, "ref: refs/heads/main", "ref: [a, {glob: \"b*\"}, \"*\"]"), []string{trust.FindingStarIsLiteral}},
+		"star, glob":  {edit(t, "ref: refs/heads/main", "ref: {glob: \"refs/heads/*\"}"), nil},
+		"star, bool":  {edit(t, "ref: refs/heads/main", "protected: true"), nil},
 		"soon":        {edit(t, "from:", "expires: 2026-12-20\nfrom:"), []string{trust.FindingExpiresSoon}},
 		"quoted date": {edit(t, "from:", "expires: \"2027-12-20\"\nfrom:"), nil},
 	} {
@@ -193,6 +197,47 @@ func TestCompileWarns(t *testing.T) {
 				t.Errorf("warnings (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestUnknownProviderHidesNothing holds that a misspelt from: leaves only what
+// its claims would tell for later.
+func TestUnknownProviderHidesNothing(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		doc  string
+		want string // after unknown-provider
+	}{
+		"control":             {base, ""},
+		"any claim and type":  {edit(t, "  ref: refs/heads/main", "  nothing: 1\n  other: true"), ""},
+		"nothing to match":    {edit(t, "match:\n  repository_id: \"2\"\n  repository_owner_id: \"1\"\n  ref: refs/heads/main\n", "match: {}\n"), "trust-too-broad"},
+		"a null":              {edit(t, " refs/heads/main", ""), "wrong-type"},
+		"an ambiguous value":  {edit(t, "refs/heads/main", "0755"), "wrong-type"},
+		"an empty list":       {edit(t, "refs/heads/main", "[]"), "empty-list"},
+		"a list in a list":    {edit(t, "refs/heads/main", "[[a]]"), "wrong-type"},
+		"a glob of two stars": {edit(t, "refs/heads/main", "{glob: \"a**\"}"), "glob-invalid"},
+		"a glob in a list":    {edit(t, "refs/heads/main", "[a, {glob: \"a?\"}]"), "glob-invalid"},
+		"a condition":         {withCondition(t, `claims.nothing == 1 && claims.other.startsWith("x") && "a" in claims.?b.orValue([])`), ""},
+		"claims in a loop":    {withCondition(t, `claims.nothing.exists(x, x == claims["a.b"]) && has(claims.c)`), ""},
+		"no CEL":              {withCondition(t, `claims.ref = "x"`), "cel-syntax"},
+		"an unknown name":     {withCondition(t, `claim.ref == "x"`), "unknown-name"},
+		"an unknown field":    {withCondition(t, `request.target == "x"`), "unknown-name"},
+		"a computed pattern":  {withCondition(t, `claims.ref.matches(claims.actor)`), "cel-pattern"},
+		"a grant":             {edit(t, "15m", "2h"), "ttl-above-max"},
+		"all of it": {
+			strings.Replace(withCondition(t, "true ="), "refs/heads/main", "{globs: a}", 1) + "tests: [{name: a, ask: {to: t1}}]\n",
+			"unknown-field cel-syntax required",
+		},
+	} {
+		doc := strings.Replace(c.doc, "from: ci", "from: cii", 1)
+		_, findings := trust.Compile(world(), sources(doc), now())
+		if got, want := strings.Join(ids(findings, strictyaml.Error), " "), strings.TrimSpace("unknown-provider "+c.want); got != want {
+			t.Errorf("%s: got %s, want %s\n%v", name, got, want, findings)
+		}
+	}
+	_, findings := trust.Compile(world(), sources("guardrail: g\nowner: o\npurpose: p\nfrom: [cii]\nforbid: 'claims.x == \"y\" &&'\n"), now())
+	if got := strings.Join(ids(findings, strictyaml.Error), " "); got != "unknown-provider cel-syntax" {
+		t.Errorf("a guardrail: %v", findings)
 	}
 }
 

@@ -205,10 +205,11 @@ func (r *reader) trust(root *strictyaml.Node) *rule {
 	r.match(t, root)
 	if n := root.Get("when"); n != nil {
 		for _, item := range r.list(n, maxConditions) {
-			if t.provider == nil {
-				continue
+			env := r.c.anyClaims
+			if t.provider != nil {
+				env = t.provider.env
 			}
-			if c := r.condition(item, t.provider.env); c != nil {
+			if c := r.condition(item, env); c != nil {
 				t.when = append(t.when, c)
 				t.perGrant = t.perGrant || c.perGrant
 			}
@@ -359,7 +360,9 @@ func (r *reader) guardrail(root *strictyaml.Node) *guardrail {
 	switch {
 	case n == nil:
 		r.Missing(root, "forbid", "write forbid: and a condition")
-	case known:
+	case !known:
+		r.condition(n, r.c.anyClaims)
+	default:
 		env, err := r.c.guardEnv(g.from)
 		if err != nil {
 			r.Error(n, FindingInternal, err.Error(), "")

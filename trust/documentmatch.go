@@ -23,7 +23,14 @@ func (r *reader) match(t *rule, root *strictyaml.Node) {
 		}
 	}
 	if t.provider == nil {
-		return // without its claims nothing more can be said
+		// Of which claims and types they are cannot be said, but their forms can.
+		for _, item := range n.Items() {
+			r.patterns(item, nil)
+		}
+		if len(n.Keys()) == 0 {
+			r.Error(root.Find("match"), FindingTooBroad, "match pins no claim", "name an immutable claim of the identity provider with its value")
+		}
+		return
 	}
 	schema := t.provider.schema
 	seen := map[string]bool{}
@@ -90,9 +97,9 @@ func isEmptyList(n *strictyaml.Node) bool {
 }
 
 // patterns reads the value of one line of match: a scalar, a glob, or a list of
-// them.
+// them. Without a claim, that of an unknown provider, it looks at forms alone.
 func (r *reader) patterns(n *strictyaml.Node, claim *claimVar) ([]pattern, bool) {
-	if claim.typ == ListClaim || claim.typ == MapClaim {
+	if claim != nil && (claim.typ == ListClaim || claim.typ == MapClaim) {
 		r.Error(n, FindingListClaim, "match cannot name "+claim.name+", which is a "+string(claim.typ),
 			"write it under when, such as: \"x\" in "+showPath(claim.path))
 		return nil, false
@@ -119,13 +126,25 @@ func (r *reader) pattern(n *strictyaml.Node, claim *claimVar) (pattern, bool) {
 		return pattern{}, false
 	}
 	if s, isText := value.(string); isText {
+		r.star(n, s)
 		r.closedSet(n, claim, s)
 		value = r.c.intern(s)
 	}
 	return pattern{value: value}, true
 }
 
+// star warns of a plain text with a `*`: the author most likely means a
+// wildcard, and the trust would match nothing.
+func (r *reader) star(n *strictyaml.Node, s string) {
+	if strings.Contains(s, "*") {
+		r.Warn(n, FindingStarIsLiteral, "a star is literal here", "write {glob: "+n.Show()+"}")
+	}
+}
+
 func (r *reader) closedSet(n *strictyaml.Node, claim *claimVar, s string) {
+	if claim == nil {
+		return
+	}
 	for _, v := range claim.values {
 		if v == s {
 			return
@@ -146,7 +165,7 @@ func (r *reader) glob(n *strictyaml.Node, claim *claimVar) (pattern, bool) {
 	case g.Kind != strictyaml.String:
 		r.WrongType(g, "text")
 		return pattern{}, false
-	case claim.typ != StringClaim:
+	case claim != nil && claim.typ != StringClaim:
 		r.Error(n, FindingTypeMismatch, claim.name+" is of type "+string(claim.typ)+"; a glob is for text", "write the value")
 		return pattern{}, false
 	}
@@ -163,6 +182,12 @@ func (r *reader) value(n *strictyaml.Node, claim *claimVar) (any, bool) {
 	switch {
 	case n.Kind == strictyaml.Invalid:
 		return nil, false
+	case claim == nil:
+		if n.Kind != strictyaml.String && n.Kind != strictyaml.Bool && n.Kind != strictyaml.Int {
+			r.WrongType(n, "text") // no type of claim takes it
+			return nil, false
+		}
+		return n.Value()
 	case claim.typ == StringClaim && n.Kind == strictyaml.String:
 		return n.Text, true
 	case claim.typ == BoolClaim && n.Kind == strictyaml.Bool:

@@ -30,6 +30,7 @@ const (
 	FindingLater           = "arrives-later"     // a feature of a later version
 	FindingTooMany         = "too-many"          // more than a document may hold
 	FindingSharedIdentity  = "shared-identity"   // warning: match leaves several workloads one identity
+	FindingStarIsLiteral   = "star-is-literal"   // warning: a plain value of match holds a `*`, which is no wildcard there
 	FindingUnknownValue    = "unknown-value"     // warning: a value outside the claim's closed set
 	FindingExpired         = "expired"           // warning: expires has passed
 	FindingExpiresSoon     = "expires-soon"      // warning: expires within 30 days
