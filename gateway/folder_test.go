@@ -11,7 +11,43 @@ import (
 	"time"
 
 	"cambio/gateway"
+	"cambio/trust/strictyaml"
 )
+
+// TestLoadPolicyOfNothing holds that a folder without documents does not pass in
+// silence: most likely it is another one than was meant.
+func TestLoadPolicyOfNothing(t *testing.T) {
+	for file, want := range map[string][]string{
+		"":          {"no-documents"},
+		"a.yml":     {"no-documents", "document-passed-over"},
+		".a.yaml":   {"no-documents"},
+		"README.md": {"no-documents"},
+		"g.yaml":    nil,
+	} {
+		dir := t.TempDir()
+		if file != "" {
+			document := "guardrail: g\nowner: o\npurpose: p\nforbid: 'false'\n"
+			if err := os.WriteFile(filepath.Join(dir, file), []byte(document), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		policy, findings := gateway.LoadPolicy(gateway.Config{Trust: dir}, time.Now())
+		var ids []string
+		for _, f := range findings {
+			ids = append(ids, f.ID)
+			if f.ID == "no-documents" && (f.File != dir || f.Severity != strictyaml.Warning) {
+				t.Errorf("%s: %+v", file, f)
+			}
+		}
+		if policy == nil || !slices.Equal(ids, want) {
+			t.Errorf("%q: %v", file, findings)
+		}
+	}
+	_, findings := gateway.LoadPolicy(gateway.Config{Trust: filepath.Join(t.TempDir(), "nowhere")}, time.Now())
+	if len(findings) != 1 || findings[0].ID != "document-unreadable" {
+		t.Errorf("no folder: %v", findings)
+	}
+}
 
 // TestReadTrustsTraps: whoever may write into the folder must not make the
 // gateway wait, read elsewhere, or believe that a file is in force that is not.

@@ -29,9 +29,16 @@ func World(c Config) trust.World {
 }
 
 // LoadPolicy reads and compiles the documents of the configuration. The policy
-// is nil when a finding is an error.
+// is nil when a finding is an error. A folder without documents is a policy that
+// denies everything, and a warning: it may be the wrong folder.
 func LoadPolicy(c Config, now time.Time) (*trust.Policy, strictyaml.Findings) {
 	sources, findings := ReadTrusts(c.Trust)
+	if len(sources) == 0 && !findings.HasErrors() {
+		findings = append(findings, strictyaml.Finding{
+			ID: "no-documents", Severity: strictyaml.Warning, File: c.Trust, Line: 1, Column: 1,
+			Message: "the trust folder holds no document: every request is denied", Fix: "write one, named *.yaml",
+		})
+	}
 	policy, more := trust.Compile(World(c), sources, now)
 	findings = append(findings, more...)
 	if findings.HasErrors() {
