@@ -69,6 +69,9 @@ func CheckURL(field, raw string, loopback bool, rules []DialRule) *Problem {
 	local := localName(host)
 	if addr, err := netip.ParseAddr(host); err == nil {
 		local = addr.Is4() && addr.IsLoopback() || addr == netip.IPv6Loopback()
+		if u.Scheme == "http" && local && !loopback {
+			return wrong(FindingAddress, loopbackText, raw) // dial would open the address, and http not
+		}
 		if (!local || !loopback) && !opened(rules, host, port) {
 			return wrong(FindingAddress, "%q names an address; write a name, or open it with `dial: [\"%s CIDR\"]`", raw, net.JoinHostPort(host, port))
 		}
@@ -83,11 +86,16 @@ func CheckURL(field, raw string, loopback bool, rules []DialRule) *Problem {
 			return wrong(FindingURL, "%q does not hold its host in lower-case ASCII form", raw)
 		}
 	}
-	if u.Scheme == "http" && (!local || !loopback) {
+	switch {
+	case u.Scheme == "http" && local && !loopback:
+		return wrong(FindingURL, loopbackText, raw)
+	case u.Scheme == "http" && !local:
 		return wrong(FindingURL, "%q is not https; http is for loopback with `insecure_loopback: true` alone", raw)
 	}
 	return nil
 }
+
+const loopbackText = "%q is http on loopback; write `insecure_loopback: true` for a test, with `listen` on loopback, or an https name"
 
 func validPort(port string) bool {
 	if port == "" {

@@ -2,6 +2,7 @@ package oidc_test
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -96,6 +97,23 @@ func TestCheckURL(t *testing.T) {
 		got := []string{finding(false, nil), finding(true, nil), finding(false, rules)}
 		if diff := cmp.Diff([]string{c.plain, c.loopback, c.dial}, got); diff != "" {
 			t.Errorf("%s: %s", c.url, diff)
+		}
+	}
+}
+
+// TestCheckURLSaysTheWayAtOnce holds that http on this machine is told the one
+// switch that opens it, and nothing that would be refused next.
+func TestCheckURLSaysTheWayAtOnce(t *testing.T) {
+	for url, want := range map[string]string{
+		"http://127.0.0.1:4000":  "insecure_loopback: true",
+		"http://[::1]:4000":      "insecure_loopback: true",
+		"http://localhost:4000":  "insecure_loopback: true",
+		"https://127.0.0.1:4000": "dial: ",
+		"https://10.1.2.3":       "dial: ",
+	} {
+		p := oidc.CheckURL("issuer", url, false, nil)
+		if p == nil || !strings.Contains(p.Text, want) || want != "dial: " && strings.Contains(p.Text, "dial") {
+			t.Errorf("%s: %+v", url, p)
 		}
 	}
 }
