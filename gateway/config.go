@@ -52,7 +52,17 @@ type Config struct {
 	IdentityProviders map[string]IdentityProvider `yaml:"identity_providers"`
 	// Targets are where credentials work, by name.
 	Targets map[string]Target `yaml:"targets"`
+
+	keysAt place // what names the folder of the keys: keys, state, or neither
 }
+
+// place is where something stands, for what is found wrong with it later.
+type place struct {
+	file         string
+	line, column int
+}
+
+func placeOf(n *strictyaml.Node) place { return place{n.File(), n.Line, n.Column} }
 
 // TLS is one of two things: a certificate and its key, or the proxies that end
 // TLS before us.
@@ -65,8 +75,7 @@ type TLS struct {
 	// a byte is read.
 	TerminatedBy []Prefix `yaml:"terminated_by"`
 
-	file         string // where it stands, for what is found wrong later
-	line, column int
+	at place
 }
 
 // Redis is the connection to a shared replay store.
@@ -250,6 +259,11 @@ func (c *checker) defaults() {
 	set(&c.config.AdminListen, defaultAdminListen)
 	set(&c.config.Trust, "trust")
 	set(&c.config.State, "state")
+	at := c.root.Find("keys")
+	if c.config.Keys == "" {
+		at = c.root.Find("state")
+	}
+	c.config.keysAt = placeOf(at)
 	set(&c.config.Keys, filepath.Join(c.config.State, "keys"))
 	for _, p := range []*string{&c.config.Trust, &c.config.State, &c.config.Keys} {
 		*p = c.path(*p)

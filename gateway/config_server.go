@@ -218,7 +218,7 @@ func (c *checker) tls() {
 		return
 	}
 	if at := n.Find("cert"); c.config.TLS != nil {
-		c.config.TLS.file, c.config.TLS.line, c.config.TLS.column = at.File(), at.Line, at.Column
+		c.config.TLS.at = placeOf(at)
 	}
 	cert, key, proxies := n.Get("cert"), n.Get("key"), n.Get("terminated_by")
 	c.notEmpty(cert)

@@ -348,7 +348,7 @@ func TestConfigRefuses(t *testing.T) {
 
 		"all at once": {
 			"isuer: http://x\nlisten: 0.0.0.0:80\ntrusted_proxies: [0.0.0.0/0]\nidentity_providers:\n  g: {type: gihub, audience: a}\ntargets: {t: {type: jwt, audience: sts.amazonaws.com, max_ttl: 2h}}\n",
-			"1 required,1 unknown-field,2 listen-without-tls,3 address-range-too-wide,5 provider-type,6 audience-reserved,6 max-ttl",
+			"1 unknown-field,2 listen-without-tls,3 address-range-too-wide,5 provider-type,6 audience-reserved,6 max-ttl",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -124,8 +124,12 @@ func checkKeys(c Config) strictyaml.Findings {
 	if err == nil || errors.Is(err, issuer.ErrNoKeys) {
 		return nil
 	}
+	at := c.keysAt
+	if at.file == "" {
+		at.file = c.Keys // the configuration did not come from a file
+	}
 	return strictyaml.Findings{{
-		ID: keyFinding(err), Severity: strictyaml.Error, File: c.Keys, Field: "keys",
+		ID: keyFinding(err), Severity: strictyaml.Error, File: at.file, Line: at.line, Column: at.column, Field: "keys",
 		Message: err.Error(), Fix: "mend the file, or take it out of the folder",
 	}}
 }

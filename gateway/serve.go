@@ -93,7 +93,7 @@ func checkTLS(c Config) strictyaml.Findings {
 	}
 	if _, err := tls.LoadX509KeyPair(c.TLS.Cert, c.TLS.Key); err != nil {
 		return strictyaml.Findings{{
-			ID: "tls-unusable", Severity: strictyaml.Error, File: c.TLS.file, Line: c.TLS.line, Column: c.TLS.column, Field: "tls",
+			ID: "tls-unusable", Severity: strictyaml.Error, File: c.TLS.at.file, Line: c.TLS.at.line, Column: c.TLS.at.column, Field: "tls",
 			Message: err.Error(), Fix: "name a PEM certificate, and the unencrypted PEM key that belongs to it",
 		}}
 	}

@@ -77,7 +77,7 @@ type guardrail struct {
 // inlineTest is one test of a trust document.
 type inlineTest struct {
 	name   string
-	line   int
+	at     place
 	claims map[string]any // by name; nil takes the claim away
 	ask    Request
 	allow  bool

@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -16,7 +17,7 @@ func (r *reader) test(n *strictyaml.Node, p *providerPolicy) (inlineTest, bool) 
 		return inlineTest{}, false
 	}
 	r.allow(n, "name", "claims", "ask", "expect")
-	t := inlineTest{line: n.Line}
+	t := inlineTest{at: placeOf(n)}
 	if name := n.Get("name"); name != nil {
 		t.name = strings.Clone(r.text(name, maxText))
 	} else {
@@ -92,13 +93,15 @@ func (r *reader) testClaims(n *strictyaml.Node, p *providerPolicy) map[string]an
 // TestResult is the outcome of one inline test.
 type TestResult struct {
 	File     string   `json:"file"`
-	Line     int      `json:"line"`
+	Line     int      `json:"line"` // where the test begins
+	Column   int      `json:"column"`
 	Trust    string   `json:"trust"`
 	Name     string   `json:"name"`
 	Expect   string   `json:"expect"` // allow or deny
 	OK       bool     `json:"ok"`
 	Decision Decision `json:"-"`
-	Reason   Reason   `json:"reason,omitempty"` // why it was denied
+	Reason   Reason   `json:"reason,omitempty"`  // why it was denied
+	Because  string   `json:"because,omitempty"` // of a test that failed: the line that did not hold, or who allowed
 }
 
 // Test runs the inline tests of all documents against the whole policy, as if
@@ -114,16 +117,42 @@ func (p *Policy) Test(now time.Time) []TestResult {
 			id, ask, at := t.situation(test, now)
 			d := p.Decide(id, ask, StopSet{}, at)
 			result := TestResult{
-				File: t.file, Line: test.line, Trust: t.name, Name: test.name, Expect: "deny",
+				File: t.file, Line: test.at.line, Column: test.at.column, Trust: t.name, Name: test.name, Expect: "deny",
 				OK: d.Allow == test.allow, Decision: d, Reason: d.Reason,
 			}
 			if test.allow {
 				result.Expect = "allow"
 			}
+			if !result.OK {
+				result.Because = p.because(t, id, ask, at)
+			}
 			results = append(results, result)
 		}
 	}
 	return results
+}
+
+// because is what an author needs of the explanation: the first line that did
+// not hold, of the test's own trust where none fits, or the other trust that
+// decided.
+func (p *Policy) because(t *rule, id Identity, ask Request, at time.Time) string {
+	e := p.Explain(id, ask, StopSet{}, at)
+	if !e.Allow && e.Candidates == 0 && ask.Trust == "" {
+		ask.Trust = t.name
+		e = p.Explain(id, ask, StopSet{}, at)
+	}
+	for _, l := range slices.Concat(e.Lines, e.Guardrails) {
+		if !l.OK {
+			return fmt.Sprintf("%s: expected %s, found %s", l.Field, l.Expected, l.Actual)
+		}
+	}
+	switch {
+	case e.Candidates > 1:
+		return fmt.Sprintf("%d grants fit; name one with resource or trust", e.Candidates)
+	case e.Trust != "" && e.Trust != t.name:
+		return "trust " + e.Trust
+	}
+	return e.Detail
 }
 
 // situation builds the identity, the request and the time of a test.

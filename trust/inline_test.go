@@ -1,7 +1,10 @@
 package trust_test
 
 import (
+	"fmt"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"cambio/trust"
 )
@@ -35,13 +38,55 @@ func TestInlineTests(t *testing.T) {
 	}
 }
 
+// TestFailedInlineTestSaysWhy holds that a test that failed stands at its own
+// line, and names what an author has to look at.
+func TestFailedInlineTestSaysWhy(t *testing.T) {
+	t.Parallel()
+	doc := edit(t, "refs/heads/main", "\"refs/heads/*\"") + `tests:
+  - name: a branch
+    claims: {ref: refs/heads/main}
+    ask: {to: t1}
+    expect: allow
+  - {name: a scope, ask: {to: t1, scope: write}, expect: allow}
+  - {name: as matched, ask: {to: t1}, expect: deny}
+  - {name: held, ask: {to: t1}, expect: allow}
+  - {name: of another, claims: {ref: refs/heads/dev}, ask: {to: t1}, expect: deny}
+`
+	dev := edit(t, "tr1", "tr2", "refs/heads/main", "refs/heads/dev")
+	want := map[string]string{
+		"a branch":   `12:5 match.ref: expected "refs/heads/*", found "refs/heads/main"`,
+		"a scope":    "16:5 grants: expected to t1, scope read list, found to t1, scope write",
+		"as matched": "17:5 ",
+		"held":       "",
+		"of another": "19:5 trust tr2",
+	}
+	got := map[string]string{}
+	for _, r := range compile(t, doc, dev).Test(now()) {
+		got[r.Name] = ""
+		if !r.OK {
+			got[r.Name] = fmt.Sprintf("%d:%d %s", r.Line, r.Column, r.Because)
+		} else if r.Because != "" {
+			t.Errorf("%s passes, because of %s", r.Name, r.Because)
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	guard := "guardrail: none\nowner: o\npurpose: p\nforbid: 'identity.provider == \"ci\"'\n"
+	for _, r := range compile(t, base+"tests: [{name: main, ask: {to: t1}, expect: allow}]\n", guard).Test(now()) {
+		if want := `guardrail none: expected not (identity.provider == "ci"), found forbidden`; r.Because != want {
+			t.Errorf("got %q, want %q", r.Because, want)
+		}
+	}
+}
+
 // TestInlineTestsSeeTheWholePolicy holds that a second trust that makes the
 // request ambiguous fails the first one's test.
 func TestInlineTestsSeeTheWholePolicy(t *testing.T) {
 	t.Parallel()
 	tested := base + "tests: [{name: main, ask: {to: t1}, expect: allow}]\n"
 	for _, r := range compile(t, tested, edit(t, "tr1", "tr2")).Test(now()) {
-		if r.OK || r.Reason != trust.ReasonAmbiguousTrust {
+		if r.OK || r.Reason != trust.ReasonAmbiguousTrust || r.Because != "2 grants fit; name one with resource or trust" {
 			t.Errorf("%+v", r)
 		}
 	}

@@ -96,8 +96,11 @@ func failures(results []trust.TestResult) strictyaml.Findings {
 		if !r.Decision.Allow {
 			got = "deny " + string(r.Reason)
 		}
+		if r.Because != "" {
+			got += " (" + r.Because + ")"
+		}
 		out = append(out, strictyaml.Finding{
-			ID: "test-failed", Severity: strictyaml.Error, File: r.File, Line: r.Line, Column: 1, Field: "tests",
+			ID: "test-failed", Severity: strictyaml.Error, File: r.File, Line: r.Line, Column: r.Column, Field: "tests",
 			Message: fmt.Sprintf("%s: %q: got %s, expected %s", r.Trust, r.Name, got, r.Expect),
 			Fix:     "mend the trust, or the test's claims, ask or expect",
 		})
