@@ -62,17 +62,22 @@ type Refusal struct {
 }
 
 func (r *Refusal) Error() string {
-	if r.Code == "" {
-		return fmt.Sprintf("the server answered %d, and not as a gateway does", r.Status)
-	}
-	text := r.Code
-	if r.Description != "" {
-		text += ": " + r.Description
-	}
-	if r.DecisionID != "" {
+	text := r.Text()
+	if r.Code != "" && r.DecisionID != "" {
 		text += " (decision_id " + r.DecisionID + ")"
 	}
 	return text
+}
+
+// Text is the error without the decision id, for whoever shows that by itself.
+func (r *Refusal) Text() string {
+	switch {
+	case r.Code == "":
+		return fmt.Sprintf("the server answered %d, and not as a gateway does", r.Status)
+	case r.Description == "":
+		return r.Code
+	}
+	return r.Code + ": " + r.Description
 }
 
 // Limited reports whether the gateway had too many requests of this caller.

@@ -172,6 +172,15 @@ func (r Request) form() (url.Values, error) {
 	return form, nil
 }
 
+// CheckServer refuses a Client.Server that no exchange would be sent to: not an
+// https URL (http is taken on loopback only), or one with user, query or
+// fragment. It asks nobody. The error does not repeat the URL, which may hold a
+// password.
+func CheckServer(server string) error {
+	_, err := tokenEndpoint(server)
+	return err
+}
+
 // tokenEndpoint is the URL of POST /token. It refuses a server to which the
 // subject token would travel in the clear: whoever reads it on the way could
 // exchange it first.

@@ -211,6 +211,25 @@ func TestServers(t *testing.T) {
 		if _, err := c.Exchange(t.Context(), client.Request{Target: "x"}, counting()); err != nil || got != want {
 			t.Errorf("%s: asked %s, want %s (%v)", server, got, want, err)
 		}
+		if err := client.CheckServer(server); err != nil {
+			t.Errorf("%s: %v", server, err)
+		}
+	}
+	for _, server := range []string{"", "id.acme.example", "id.acme.example:8443", "http://id.acme.example", "https://me:secret@id.acme.example", "https://id.acme.example?secret", "ftp://secret"} {
+		if err := client.CheckServer(server); err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v", server, err)
+		}
+	}
+}
+
+func TestRefusalSaysItsDecisionOnce(t *testing.T) {
+	for text, r := range map[string]client.Refusal{
+		"invalid_target: No.": {Status: 400, Code: "invalid_target", Description: "No.", DecisionID: "d-4"},
+		"invalid_target":      {Status: 400, Code: "invalid_target", DecisionID: "d-4"},
+	} {
+		if r.Text() != text || r.Error() != text+" (decision_id d-4)" {
+			t.Errorf("%q, %q", r.Text(), r.Error())
+		}
 	}
 }
 

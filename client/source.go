@@ -19,6 +19,10 @@ import (
 // are 1 to 4 KiB.
 const maxToken = 16 << 10
 
+// ErrNotAToken means that what was found where the token should be has not the
+// form of one. It was not sent.
+var ErrNotAToken = errors.New("this is not a JWT (three base64url parts with dots between)")
+
 // Source is one place that a workload's identity comes from. The zero value has
 // no identity.
 type Source struct {
@@ -68,7 +72,7 @@ func checkForm(token string) error {
 	case len(token) > maxToken:
 		return fmt.Errorf("the token is larger than %d bytes", maxToken)
 	case strings.Trim(token, alphabet) != "" || strings.Count(token, ".") != 2:
-		return errors.New("this is not a JWT (three base64url parts with dots between)")
+		return ErrNotAToken
 	}
 	return nil
 }
