@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -38,21 +39,28 @@ func PayloadOf(token []byte) ([]byte, error) {
 	return payload, nil
 }
 
+// Answer is an explanation, and for a denial by the kill switch the stop that it
+// is for.
+type Answer struct {
+	trust.Explanation
+	Stop *trust.Stop `json:"stop,omitempty"`
+}
+
 // Explain answers with the documents of the configuration, as a running gateway
 // would if the claims were signed. Claims that no token of the provider could
 // have are denied with the verifier's reason. Findings in the documents come
 // back as [trust.Findings].
-func Explain(c Config, q Question) (trust.Explanation, error) {
+func Explain(c Config, q Question) (Answer, error) {
 	policy, findings := LoadPolicy(c, q.At)
 	if policy == nil {
-		return trust.Explanation{}, findings
+		return Answer{}, findings
 	}
 	set, err := oidc.New(oidc.Config{
 		TrustDomain: c.TrustDomain, Platforms: providers.Platforms(), Providers: c.Verified(),
 		Now: func() time.Time { return q.At }, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
-		return trust.Explanation{}, err
+		return Answer{}, err
 	}
 	id, err := set.Claimed(q.Provider, q.Claims, q.At)
 	var refused *exchange.Error
@@ -62,9 +70,30 @@ func Explain(c Config, q Question) (trust.Explanation, error) {
 		if refused.Err != nil {
 			e.Detail = refused.Err.Error()
 		}
-		return e, nil
+		return Answer{Explanation: e}, nil
 	case err != nil:
-		return trust.Explanation{}, err
+		return Answer{}, err
 	}
-	return policy.Explain(id, q.Ask, q.Stops, q.At), nil
+	a := Answer{Explanation: policy.Explain(id, q.Ask, q.Stops, q.At)}
+	if a.Reason == trust.ReasonStopped {
+		a.nameStop(map[trust.StopKind]string{
+			trust.StopWorkload: id.Workload, trust.StopTrust: a.Trust, trust.StopProvider: q.Provider, trust.StopTarget: q.Ask.Target,
+		}, q)
+	}
+	return a, nil
+}
+
+// nameStop says which stop denies; the policy says of which kind it is.
+func (a *Answer) nameStop(subjects map[trust.StopKind]string, q Question) {
+	for _, s := range q.Stops.All() {
+		if string(s.Kind) != a.Detail || s.What != subjects[s.Kind] || !s.Until.IsZero() && !q.At.Before(s.Until) {
+			continue
+		}
+		until := "lifted"
+		if !s.Until.IsZero() {
+			until = s.Until.UTC().Format(time.RFC3339)
+		}
+		a.Stop, a.Detail = &s, fmt.Sprintf("%s (%s %s): %q, until %s", s.ID, s.Kind, s.What, s.Reason, until)
+		return
+	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,12 +9,15 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"cambio/audit"
+	"cambio/trust"
 )
 
 // tailPoll is how often a followed journal is looked at.
@@ -26,7 +30,7 @@ func auditCommand(c *common) *cobra.Command {
 func auditVerifyCommand(c *common) *cobra.Command {
 	var since, upto string
 	cmd := &cobra.Command{
-		Use:   "verify DIR",
+		Use:   "verify [DIR]",
 		Short: "Check the journal's chain and signatures",
 		Long: `Checks that every record continues the one before, that none is missing, and that
 every checkpoint is signed by a key that the journal before it holds.
@@ -36,14 +40,22 @@ itself: --upto takes the checkpoints that were captured from the gateway's
 standard output, and finds both. Up to 1,000 records or 60 s behind the last
 checkpoint a cut stays unseen.
 
-DIR is the journal, or the state folder that holds it.`,
+DIR is the journal, or the state folder that holds it; without DIR it is the
+journal of the configuration.`,
 		Example: `  cambio audit verify ./state/journal --upto checkpoints.jsonl`,
-		Args:    exactly("DIR"),
+		Args:    optional("DIR"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if err := c.checkOutput("text", "json"); err != nil {
 				return err
 			}
-			return c.verifyJournal(args[0], since, upto)
+			if len(args) > 0 {
+				return c.verifyJournal(args[0], since, upto)
+			}
+			config, err := c.load()
+			if err != nil {
+				return err
+			}
+			return c.verifyJournal(filepath.Join(config.State, "journal"), since, upto)
 		},
 	}
 	cmd.Flags().StringVar(&since, "since", "", "start at this checkpoint: its line, id or seq; older segments may be gone")
@@ -80,7 +92,7 @@ func (c *common) verifyJournal(dir, since, upto string) error {
 		return err
 	}
 	if len(report.Problems) > 0 {
-		return &failure{code: exitError, err: fmt.Errorf("the journal is not what was written: %d problems", len(report.Problems)), next: "keep the folder as it is, and compare it with a backup"}
+		return &failure{code: exitError, err: fmt.Errorf("the journal is not what was written: %s", count(len(report.Problems), "problem")), next: "keep the folder as it is, and compare it with a backup"}
 	}
 	return nil
 }
@@ -119,16 +131,16 @@ func (c *common) printReport(r audit.Report, captured bool) error {
 	if len(r.Problems) > 0 {
 		verdict = c.io.red("BROKEN")
 	}
-	if err := lines(c.io.out, "%s: records %d to %d in %d segments, %d signed checkpoints", verdict, r.First, r.Last, r.Segments, r.Checkpoints); err != nil {
+	if err := lines(c.io.out, "%s: records %d to %d in %s, %s", verdict, r.First, r.Last, count(r.Segments, "segment"), count(r.Checkpoints, "signed checkpoint")); err != nil {
 		return err
 	}
 	if r.Abandoned > 0 || r.Torn > 0 {
-		if err := lines(c.io.out, "  a crash or a failed disk left %d lines and %d bytes that were never relied on", r.Abandoned, r.Torn); err != nil {
+		if err := lines(c.io.out, "  a crash or a failed disk left %s and %s that were never relied on", count(r.Abandoned, "line"), count(r.Torn, "byte")); err != nil {
 			return err
 		}
 	}
 	if captured {
-		return lines(c.io.out, "  %d captured checkpoints stand in the journal; a cut of the %d records behind the last one would stay unseen", r.Captured, r.Uncovered)
+		return lines(c.io.out, "  captured and in the journal: %s; a cut of the %s behind the last one would stay unseen", count(r.Captured, "checkpoint"), count(r.Uncovered, "record"))
 	}
 	return lines(c.io.out, "  a cut end stays unseen without --upto FILE")
 }
@@ -187,9 +199,51 @@ func auditShowCommand(c *common) *cobra.Command {
 					return err
 				}
 			}
+			if next := afterShow(records); next != "" && !c.json() {
+				c.io.say("  next: %s", next)
+			}
 			return nil
 		},
 	}
+}
+
+// afterShow is what the owner of a trust does next about a decision, or "".
+func afterShow(records []audit.Record) string {
+	for _, r := range slices.Backward(records) {
+		switch {
+		case r.Event != audit.ExchangeDenied && r.Event != audit.ExchangeDryRun:
+		case trust.Reason(r.Reason) == trust.ReasonStopped:
+			return "cambio stop list"
+		case explainable(trust.Reason(r.Reason)):
+			return fmt.Sprintf("cambio trust explain --provider %s --to %s --claims FILE; the caller gets FILE with: cambio whoami -o json",
+				pasteable(r.Provider, "PROVIDER"), pasteable(r.Target, "TARGET"))
+		}
+	}
+	return ""
+}
+
+// explainable reports whether the reason is one of the policy's, which `cambio
+// trust explain` finds again from the claims.
+func explainable(r trust.Reason) bool {
+	return slices.Contains([]trust.Reason{
+		trust.ReasonNoMatchingTrust, trust.ReasonConditionFalse, trust.ReasonCELError, trust.ReasonCELBudget, trust.ReasonEventNotNamed,
+		trust.ReasonNetwork, trust.ReasonHours, trust.ReasonTrustExpired, trust.ReasonShadowOnly, trust.ReasonAmbiguousTrust,
+		trust.ReasonTargetNotGranted, trust.ReasonResourceNotGrant, trust.ReasonScopeNotGranted, trust.ReasonScopeMalformed,
+		trust.ReasonClaimMissing, trust.ReasonGuardrail,
+	}, r)
+}
+
+// plainName is what a shell takes as one word.
+var plainName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+
+// pasteable is a name of a record for a line to paste, or the placeholder: the
+// target is the caller's word, and a hostile one would run in the shell of
+// whoever looks into the refusal.
+func pasteable(name, placeholder string) string {
+	if plainName.MatchString(name) {
+		return name
+	}
+	return placeholder
 }
 
 func auditTailCommand(c *common) *cobra.Command {
@@ -231,8 +285,7 @@ func (c *common) printRecord(r audit.Record, short bool) error {
 		return lines(c.io.out, "%s", line)
 	}
 	if short {
-		what := strings.Join(nonEmpty(r.Trust, r.Target, r.Workload, r.Reason), "  ")
-		return lines(c.io.out, "%s  %-17s  %s  %s", r.Time.UTC().Format(time.TimeOnly), r.Event, r.Decision, what)
+		return lines(c.io.out, "%s", row(r))
 	}
 	return c.printFields(line)
 }
@@ -267,12 +320,12 @@ func (c *common) printFields(line []byte) error {
 	return lines(c.io.out, "")
 }
 
-func nonEmpty(in ...string) []string {
-	var out []string
-	for _, s := range in {
-		if s != "" {
-			out = append(out, s)
-		}
+// row is a record on one line: time, event, decision, trust, target, workload,
+// reason. What it does not have is a dash, so that each stays in its column.
+func row(r audit.Record) string {
+	cells := []string{r.Decision, r.Trust, r.Target, r.Workload, r.Reason}
+	for i, cell := range cells {
+		cells[i] = cmp.Or(cell, "-")
 	}
-	return out
+	return fmt.Sprintf("%s  %-17s  %-36s  %s", r.Time.UTC().Format(time.TimeOnly), r.Event, cells[0], strings.Join(cells[1:], "  "))
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cambio/gateway"
+	"cambio/stops"
 )
 
 // completions are the values that a shell may offer for an argument or a flag.
@@ -32,6 +33,33 @@ func targetNames(c gateway.Config) []string { return slices.Sorted(maps.Keys(c.T
 
 func providerNames(c gateway.Config) []string { return slices.Sorted(maps.Keys(c.IdentityProviders)) }
 
+// trustNames are those of the documents, or none when they do not load.
+func (c *common) trustNames(config gateway.Config) []string {
+	policy, _ := gateway.LoadPolicy(config, c.io.now())
+	if policy == nil {
+		return nil
+	}
+	return policy.Names()
+}
+
+// completeStopID offers the stops that there are to lift.
+func (c *common) completeStopID(cmd *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return c.completeFrom(func(config gateway.Config) []string {
+		set, err := stops.Store{Dir: config.State, Now: c.io.now}.List()
+		if err != nil {
+			return nil
+		}
+		var out []string
+		for _, s := range set.All() {
+			out = append(out, cobra.CompletionWithDesc(s.ID, string(s.Kind)+" "+s.What))
+		}
+		return out
+	})(cmd, args, toComplete)
+}
+
 // completeStop offers the kinds of stops, then what there is of that kind.
 func (c *common) completeStop(cmd *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	switch {
@@ -39,6 +67,8 @@ func (c *common) completeStop(cmd *cobra.Command, args []string, toComplete stri
 		return []cobra.Completion{"workload", "trust", "provider", "target"}, cobra.ShellCompDirectiveNoFileComp
 	case len(args) == 1 && args[0] == "target":
 		return c.completeFrom(targetNames)(cmd, args, toComplete)
+	case len(args) == 1 && args[0] == "trust":
+		return c.completeFrom(c.trustNames)(cmd, args, toComplete)
 	case len(args) == 1 && args[0] == "provider":
 		return c.completeFrom(providerNames)(cmd, args, toComplete)
 	}

@@ -78,7 +78,7 @@ func (d *demo) pullRequest(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.printf("  The caller learns no more. The owner asks `cambio trust explain`:\n%s", indent(strings.TrimSpace(e.String())))
+	d.printf("  The caller learns no more. The owner asks `%s trust explain`:\n%s", d.io.program, indent(strings.TrimSpace(e.String())))
 	return nil
 }
 
@@ -96,7 +96,7 @@ const stopPatience = 6 * time.Second
 
 func (d *demo) stopped(ctx context.Context) error {
 	const workload = "spiffe://127.0.0.1/github/1/2"
-	d.title("The kill switch: cambio stop add workload " + workload)
+	d.title("The kill switch: " + d.io.program + " stop add workload " + workload)
 	store := stops.Store{Dir: d.config.State, Now: d.io.now, Rand: rand.Reader}
 	stop, err := store.Add(trust.Stop{Kind: trust.StopWorkload, What: workload, Reason: "demo: the runner was taken over"})
 	if err != nil {
@@ -120,7 +120,7 @@ func (d *demo) stopped(ctx context.Context) error {
 
 // until asks, without using a token up, until the answer has this status.
 func (d *demo) until(ctx context.Context, status int) error {
-	for start := d.io.now(); ; time.Sleep(100 * time.Millisecond) {
+	for start := d.io.now(); ; time.Sleep(250 * time.Millisecond) {
 		a, err := d.post(ctx, d.token(nil), url.Values{"dry_run": {"true"}})
 		if err != nil || a.status == status {
 			return err
@@ -132,7 +132,7 @@ func (d *demo) until(ctx context.Context, status int) error {
 }
 
 func (d *demo) verified(context.Context) error {
-	d.title("The journal, verified: cambio audit verify --upto checkpoints.jsonl")
+	d.title("The journal, verified: " + d.io.program + " audit verify --upto checkpoints.jsonl")
 	captured, err := os.Open(d.file("checkpoints.jsonl"))
 	if err != nil {
 		return err
@@ -161,10 +161,11 @@ func (d *demo) stay(ctx context.Context) error {
 	d.printf("\n%s Everything stays up until Ctrl-C. In another terminal:", d.io.bold("--stay"))
 	for _, line := range []string{
 		"export CAMBIO_CONFIG=" + d.file("cambio.yaml") + " CAMBIO_SERVER=" + d.url,
-		strings.Join(d.idp.Environment(), " ") + " cambio exchange --to orders-api --show",
-		"cambio exchange --to orders-api --token-file " + token + " -o json --show",
-		"cambio audit tail",
-		"cambio stop list",
+		strings.Join(d.idp.Environment(), " ") + " " + d.io.program + " exchange --to orders-api --show",
+		d.io.program + " exchange --to orders-api --token-file " + token + " -o json --show",
+		"    (works once: try it twice)",
+		d.io.program + " audit tail",
+		d.io.program + " stop list",
 	} {
 		d.printf("  %s", line)
 	}

@@ -68,7 +68,18 @@ func (a *ask) client() (*client.Client, error) {
 	if a.server == "" {
 		return nil, &failure{code: exitUsage, err: fmt.Errorf("no gateway named"), next: "--server https://id.example.com, or set CAMBIO_SERVER"}
 	}
+	if err := checkServer(a.server); err != nil {
+		return nil, err
+	}
 	return &client.Client{Server: a.server, HTTP: a.c.io.http, Now: a.c.io.now}, nil
+}
+
+// checkServer refuses a URL that no token may be sent to, before one is fetched.
+func checkServer(server string) error {
+	if err := client.CheckServer(server); err != nil {
+		return &failure{code: exitUsage, err: fmt.Errorf("--%w", err), next: "--server https://id.acme.example"}
+	}
+	return nil
 }
 
 func (a *ask) detect(ctx context.Context) (*client.Source, error) {

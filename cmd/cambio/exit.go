@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"cambio/client"
 	"cambio/trust/strictyaml"
@@ -74,13 +75,44 @@ func refusedCode(r *client.Refusal) int {
 	return exitDenied
 }
 
+const noIdentityNext = "name a file that holds the workload's token with --token-file, or set CAMBIO_TOKEN or CAMBIO_TOKEN_FILE"
+
+// otherAudience is the next step when the gateway said which audience it takes,
+// or "".
+func otherAudience(r *client.Refusal) string {
+	_, audience, ok := strings.Cut(r.Description, "audience is not ours; ask for ")
+	audience, ended := strings.CutSuffix(audience, ".")
+	switch {
+	case !ok || !ended || audience == "" || strings.ContainsAny(audience, " \t\"'`$;&|<>()\\"): // nothing that a shell would do more with
+		return ""
+	case client.CheckServer(audience) != nil:
+		return "--audience " + audience
+	}
+	return "--server " + audience + ", or --audience " + audience
+}
+
 // nextStep is one thing that the user can do about an error, or "".
 func nextStep(err error) string {
 	var f *failure
 	var refused *client.Refusal
+	var findings strictyaml.Findings
+	var unfound *client.NoIdentityError
 	switch {
 	case errors.As(err, &f):
 		return f.next
+	case errors.As(err, &findings):
+		return "mend what is listed; docs/reference/findings.md tells of each [id]"
+	case errors.As(err, &unfound):
+		if unfound.Advice == "" {
+			return noIdentityNext
+		}
+		return "" // the error itself holds the lines to paste
+	case errors.Is(err, client.ErrNoIdentity):
+		return noIdentityNext
+	case errors.Is(err, client.ErrNotAToken):
+		return "name a file that holds the token alone, as the platform signed it"
+	case errors.As(err, &refused) && otherAudience(refused) != "":
+		return otherAudience(refused)
 	case errors.As(err, &refused) && refused.Retryable():
 		return "try again later; it was tried several times already"
 	case errors.As(err, &refused) && refused.DecisionID != "":
@@ -117,6 +149,9 @@ func (s *stdio) report(err error, asJSON bool) {
 	}
 	out.Next = nextStep(err)
 	if asJSON {
+		if out.Decision != "" {
+			out.Error = strings.Replace(out.Error, refused.Error(), refused.Text(), 1) // the id is a member of its own
+		}
 		enc := json.NewEncoder(s.err)
 		enc.SetEscapeHTML(false)
 		_ = enc.Encode(out) //nolint:errchkjson // stderr is gone: nobody to tell

@@ -102,6 +102,7 @@ func helpOnly(cmd *cobra.Command, args []string) error {
 		return cmd.Help()
 	}
 	next := cmd.CommandPath() + " --help"
+	cmd.SuggestionsMinimumDistance = 2 // zero finds prefixes only; two is a letter left out, or two swapped
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		next = "did you mean " + cmd.CommandPath() + " " + near[0] + "?"
 	}
@@ -134,6 +135,16 @@ func exactly(names ...string) cobra.PositionalArgs {
 			return &failure{code: exitUsage, err: fmt.Errorf("unexpected argument %q", args[len(names)]), next: next}
 		}
 		return &failure{code: exitUsage, err: fmt.Errorf("missing argument: %s", strings.Join(names[len(args):], " ")), next: next}
+	}
+}
+
+// optional takes one argument, or none.
+func optional(name string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		return exactly(name)(cmd, args)
 	}
 }
 
@@ -171,6 +182,14 @@ func unwrapPath(err error) error {
 		return inner
 	}
 	return err
+}
+
+// count is a number with its noun.
+func count[N int | int64](n N, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
 }
 
 // lines writes to stdout, which is data.

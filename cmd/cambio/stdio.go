@@ -5,6 +5,9 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/term"
@@ -20,19 +23,58 @@ type stdio struct {
 	readFile func(string) ([]byte, error)
 	now      func() time.Time
 	http     *http.Client
-	outTTY   bool // stdout is a terminal
-	errTTY   bool // stderr is one
-	colour   bool // both are, and the user did not say no: an escape in a file is rubbish
+	program  string // how this program is called in a line to paste
+	outTTY   bool   // stdout is a terminal
+	errTTY   bool   // stderr is one
+	colour   bool   // both are, and the user did not say no: an escape in a file is rubbish
 }
 
 func systemIO() *stdio {
 	outTTY, errTTY := term.IsTerminal(int(os.Stdout.Fd())), term.IsTerminal(int(os.Stderr.Fd()))
 	return &stdio{
 		in: os.Stdin, out: os.Stdout, err: os.Stderr,
-		getenv: os.Getenv, lookup: os.LookupEnv, readFile: readSmall, now: time.Now,
+		getenv: os.Getenv, lookup: os.LookupEnv, readFile: readSmall, now: time.Now, program: programName(),
 		outTTY: outTTY, errTTY: errTTY,
 		colour: outTTY && errTTY && wantsColour(os.Getenv),
 	}
+}
+
+// programName is the name of this program where PATH leads to it, and its path
+// where not: a line to paste must run. Below the current folder the path is the
+// short one, such as bin/cambio.
+func programName() string {
+	const name = "cambio"
+	path, err := os.Executable()
+	if err != nil {
+		return name
+	}
+	if found, err := exec.LookPath(name); err == nil && sameFile(found, path) {
+		return name
+	}
+	if dir, err := os.Getwd(); err == nil {
+		if short, err := filepath.Rel(dir, path); err == nil && filepath.IsLocal(short) {
+			if filepath.Base(short) == short {
+				short = "./" + short // a bare name would be looked up in PATH
+			}
+			path = short
+		}
+	}
+	if strings.Trim(path, shellPlain) != "" {
+		path = "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+	}
+	return path
+}
+
+// shellPlain are characters that mean nothing to a shell.
+const shellPlain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_./+:@"
+
+func sameFile(a, b string) bool {
+	x, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	y, err := os.Stat(b)
+	return err == nil && os.SameFile(x, y)
 }
 
 // wantsColour follows https://no-color.org: any value that is not empty says no.

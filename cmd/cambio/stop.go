@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -58,7 +59,6 @@ until when.`,
 			if err != nil {
 				return err
 			}
-			c.warnUnknown(config, trust.StopKind(args[0]), args[1])
 			stop, err := store.Add(trust.Stop{Kind: trust.StopKind(args[0]), What: args[1], Reason: reason, Until: end})
 			if errors.Is(err, stops.ErrInvalid) {
 				return &failure{code: exitUsage, err: err, next: "cambio stop add --help"}
@@ -66,6 +66,7 @@ until when.`,
 			if err != nil {
 				return unlisted(err)
 			}
+			c.warnUnknown(config, stop) // afterwards: reading the documents must not delay a stop
 			return c.printStopped(stop, config)
 		},
 	}
@@ -76,18 +77,33 @@ until when.`,
 
 // warnUnknown says that nothing has the name that is being stopped: a stop with
 // a slip of the pen stops nothing, and looks as if it did.
-func (c *common) warnUnknown(config gateway.Config, kind trust.StopKind, what string) {
-	known := true
-	switch kind {
+func (c *common) warnUnknown(config gateway.Config, s trust.Stop) {
+	where, names := "the configuration", []string(nil)
+	switch s.Kind {
 	case trust.StopProvider:
-		_, known = config.IdentityProviders[what]
+		names = providerNames(config)
 	case trust.StopTarget:
-		_, known = config.Targets[what]
-	case trust.StopTrust, trust.StopWorkload: // documents come and go, and workloads are not listed
+		names = targetNames(config)
+	case trust.StopTrust:
+		policy, _ := gateway.LoadPolicy(config, c.io.now())
+		if policy == nil {
+			return // documents that do not load say nothing about those in force
+		}
+		where, names = config.Trust, policy.Names()
+	case trust.StopWorkload:
+		if !strings.HasPrefix(s.What, "spiffe://"+config.TrustDomain+"/") {
+			c.io.say("%s no workload id begins so here, they begin with spiffe://%s/; the stop is kept", c.io.red("warning:"), config.TrustDomain)
+		}
+		return
 	}
-	if !known {
-		c.io.say("%s the configuration has no %s %s", c.io.red("warning:"), kind, what)
+	if slices.Contains(names, s.What) {
+		return
 	}
+	hint := ""
+	if near := strictyaml.Suggest(s.What, names); near != "" {
+		hint = "; did you mean " + near + "?"
+	}
+	c.io.say("%s %s has no %s %s; the stop is kept%s", c.io.red("warning:"), where, s.Kind, s.What, hint)
 }
 
 // untilFlag reads --until; zero means without end.
@@ -125,7 +141,7 @@ func (c *common) printStopped(s trust.Stop, config gateway.Config) error {
 		return err
 	}
 	if left.Credentials > 0 {
-		return lines(c.io.out, "  issued before and not taken back: %d credentials, the last usable until %s", left.Credentials, stamp(left.Until))
+		return lines(c.io.out, "  issued before and not taken back: %s, the last usable until %s", count(left.Credentials, "credential"), stamp(left.Until))
 	}
 	return lines(c.io.out, "  no credential that was issued before is still usable, as far as this journal knows")
 }
@@ -201,12 +217,15 @@ func (c *common) printStops(set trust.StopSet) error {
 	if c.json() {
 		return json.NewEncoder(c.io.out).Encode(map[string]any{"version": set.Version(), "stops": append([]trust.Stop{}, set.All()...)})
 	}
+	if len(set.All()) == 0 {
+		return lines(c.io.out, "no stop in force")
+	}
 	w := tabwriter.NewWriter(c.io.out, 0, 4, 2, ' ', 0)
 	if err := lines(w, "ID\tKIND\tWHAT\tUNTIL\tREASON"); err != nil {
 		return err
 	}
 	for _, s := range set.All() {
-		until := "lifted"
+		until := "until lifted"
 		switch {
 		case s.Until.IsZero():
 		case now.Before(s.Until):
@@ -223,9 +242,10 @@ func (c *common) printStops(set trust.StopSet) error {
 
 func stopLiftCommand(c *common) *cobra.Command {
 	return &cobra.Command{
-		Use:   "lift STOP-ID",
-		Short: "Lift a stop",
-		Args:  exactly("STOP-ID"),
+		Use:               "lift STOP-ID",
+		Short:             "Lift a stop",
+		Args:              exactly("STOP-ID"),
+		ValidArgsFunction: c.completeStopID,
 		RunE: func(_ *cobra.Command, args []string) error {
 			if err := c.checkOutput("text", "json"); err != nil {
 				return err
@@ -276,7 +296,7 @@ can rely on answers 503 until then.`,
 			if c.json() {
 				return c.printStops(set)
 			}
-			return lines(c.io.out, "restored %d stops as version %d", len(set.All()), set.Version())
+			return lines(c.io.out, "restored %s as version %d", count(len(set.All()), "stop"), set.Version())
 		},
 	}
 }

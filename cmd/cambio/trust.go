@@ -22,13 +22,15 @@ func trustCommand(c *common) *cobra.Command {
 func trustCheckCommand(c *common) *cobra.Command {
 	var at string
 	cmd := &cobra.Command{
-		Use:   "check DIR",
+		Use:   "check [DIR]",
 		Short: "Compile the documents below DIR and run their tests",
 		Long: `Compiles every document below DIR against the identity providers and targets of
 the configuration, says all that is wrong at once (file, line, column, what to
-write instead, finding id), and runs the tests: inside the documents.`,
+write instead, finding id), and runs the tests: inside the documents.
+
+Without DIR it is the folder that the configuration names.`,
 		Example: `  cambio trust check ./trust`,
-		Args:    exactly("DIR"),
+		Args:    optional("DIR"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if err := c.checkOutput("text", "json"); err != nil {
 				return err
@@ -41,7 +43,9 @@ write instead, finding id), and runs the tests: inside the documents.`,
 			if err != nil {
 				return c.refusedCheck(err)
 			}
-			config.Trust = args[0]
+			if len(args) > 0 {
+				config.Trust = args[0]
+			}
 			return c.checkTrusts(config, now)
 		},
 	}
@@ -71,8 +75,8 @@ func (c *common) checkTrusts(config gateway.Config, now time.Time) error {
 	if c.json() {
 		return nil
 	}
-	return lines(c.io.out, "%s: ok: %d trusts, %d guardrails, %d tests passed; policy %s",
-		config.Trust, policy.Trusts(), policy.Guardrails(), len(results), policy.SHA256())
+	return lines(c.io.out, "%s: ok: %s, %s, %s passed; policy %s",
+		config.Trust, count(policy.Trusts(), "trust"), count(policy.Guardrails(), "guardrail"), count(len(results), "test"), policy.SHA256())
 }
 
 func (c *common) printTrustReport(findings strictyaml.Findings, results []trust.TestResult, policy *trust.Policy, ok bool) error {
@@ -136,8 +140,9 @@ func trustExplainCommand(c *common) *cobra.Command {
 decided and how each of its lines came out: expected and actual, or for a denial
 the nearest miss.
 
-The claims come from a token, which is only decoded, or from a JSON file; a few
-claims are enough. The first line is "allow TRUST" or "deny REASON".
+The claims come from a token, which is only decoded, or from a JSON file: what
+"cambio whoami -o json" printed, or the claims alone; a few are enough. The first
+line is "allow TRUST" or "deny REASON".
 The exit status is 0 for allow and 6 for deny.`,
 		Example: `  cambio trust explain --provider github --to orders-api --claims claims.json`,
 		Args:    noArgs,
@@ -154,7 +159,7 @@ The exit status is 0 for allow and 6 for deny.`,
 	offer(cmd, "provider", c.completeFrom(providerNames))
 	offer(cmd, "to", c.completeFrom(targetNames))
 	f.StringVar(&q.tokenFile, "token-file", "", "file that holds a token, or - for standard input; its signature is not checked")
-	f.StringVar(&q.claims, "claims", "", "JSON file with claims")
+	f.StringVar(&q.claims, "claims", "", "JSON file with claims, or what cambio whoami -o json printed")
 	f.StringVar(&q.resource, "resource", "", "resource that is asked for")
 	f.StringVar(&q.scope, "scope", "", "scopes that are asked for, separated by spaces")
 	f.StringVar(&q.trust, "trust", "", "trust that is asked for by name")
@@ -187,6 +192,9 @@ func (c *common) explain(q question) error {
 	if err := c.printExplanation(e, q.tokenFile != ""); err != nil {
 		return err
 	}
+	if e.Stop != nil && !c.json() {
+		c.io.say("  next: cambio stop lift %s", e.Stop.ID)
+	}
 	if !e.Allow {
 		return &childExitError{exitDenied} // it was said already
 	}
@@ -216,24 +224,27 @@ func (q question) read(c *common) (gateway.Question, error) {
 	}
 	if q.claims != "" {
 		out.Claims, err = c.readInput(q.claims)
+		out.Claims = shownClaims(out.Claims)
 		return out, err
 	}
 	token, err := c.readInput(q.tokenFile)
 	if err != nil {
 		return out, err
 	}
-	out.Claims, err = gateway.PayloadOf(token)
-	return out, err
+	if out.Claims, err = gateway.PayloadOf(token); err != nil {
+		return out, &failure{code: exitError, err: fmt.Errorf("%s: %w", q.tokenFile, err), next: "name a file that holds a token alone; for claims as JSON, --claims FILE"}
+	}
+	return out, nil
 }
 
-func (c *common) printExplanation(e trust.Explanation, decoded bool) error {
+func (c *common) printExplanation(e gateway.Answer, decoded bool) error {
 	if c.json() {
 		enc := json.NewEncoder(c.io.out)
 		enc.SetIndent("", "  ")
 		out := struct {
-			trust.Explanation
+			gateway.Answer
 			Signature string `json:"signature,omitempty"`
-		}{Explanation: e}
+		}{Answer: e}
 		if decoded {
 			out.Signature = "not checked"
 		}

@@ -24,6 +24,11 @@ sent; its signature is not checked.`,
 			if err := c.checkOutput("text", "json"); err != nil {
 				return err
 			}
+			if a.server != "" {
+				if err := checkServer(a.server); err != nil {
+					return err
+				}
+			}
 			source, err := a.detect(cmd.Context())
 			if err != nil {
 				return err
@@ -45,6 +50,16 @@ sent; its signature is not checked.`,
 	}
 	a.serverFlags(cmd)
 	return cmd
+}
+
+// shownClaims takes the claims out of what whoami prints with --output json. What
+// has another form is left as it is: claims by themselves.
+func shownClaims(data []byte) []byte {
+	var shown map[string]json.RawMessage
+	if json.Unmarshal(data, &shown) != nil || len(shown) != 3 || shown["source"] == nil || shown["signature"] == nil || shown["claims"] == nil {
+		return data
+	}
+	return shown["claims"]
 }
 
 func (c *common) printIdentity(source string, claims map[string]any) error {
