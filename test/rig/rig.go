@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -463,15 +464,18 @@ func (r *Rig) Refused(a Answer, status int, code, text string, reasons ...string
 	if len(reasons) == 0 {
 		return
 	}
-	for _, rec := range r.Records(a.Decision) {
-		if rec.Event != audit.ExchangeDenied && rec.Event != audit.ExchangeFailed && rec.Event != audit.ExchangeDryRun {
-			r.T.Errorf("recorded as %s", rec.Event)
-		}
-		for _, reason := range reasons {
-			if reason == rec.Reason || reason == "any" {
-				return
-			}
-		}
+	// A stop that came while the decision was written leaves an allowed decision,
+	// and then the record that tells its end.
+	var rec audit.Record
+	Eventually(r.T, "the end of "+a.Decision, func() bool {
+		records := r.Records(a.Decision)
+		rec = records[len(records)-1]
+		return rec.Event != audit.ExchangeAllowed
+	})
+	if rec.Event != audit.ExchangeDenied && rec.Event != audit.ExchangeFailed && rec.Event != audit.ExchangeDryRun {
+		r.T.Errorf("recorded as %s", rec.Event)
+	}
+	if !slices.Contains(reasons, rec.Reason) && !slices.Contains(reasons, "any") {
 		r.T.Errorf("recorded with reason %s, want one of %v", rec.Reason, reasons)
 	}
 }
