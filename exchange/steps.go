@@ -69,12 +69,7 @@ func (b *Broker) unfit(a *attempt, err error) error {
 	if !errors.As(err, &e) || e.Reason != trust.ReasonWorkloadClaim && e.Reason != trust.ReasonClaimInvalid {
 		return err
 	}
-	now := b.c.Now()
-	stops, unanswered := b.c.Stops.Current(now)
-	if unanswered != nil {
-		return err
-	}
-	d := b.c.Policy().Decide(a.proof.Identity, a.req.Ask, stops, now)
+	d := b.c.Policy().Decide(a.proof.Identity, a.req.Ask, trust.StopSet{}, b.c.Now())
 	if d.Reason == trust.ReasonConditionFalse || d.Reason == trust.ReasonNoMatchingTrust {
 		return &Error{Code: e.Code, Reason: d.Reason, Err: e}
 	}

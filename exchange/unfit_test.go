@@ -23,7 +23,6 @@ func TestUnfit(t *testing.T) {
 		"a contradiction":               {trust.ReasonClaimInvalid, func(*world, *exchange.Request) {}, trust.ReasonClaimInvalid},
 		"a contradiction, and no match": {trust.ReasonClaimInvalid, func(w *world, _ *exchange.Request) { w.proof.Claims["ref"] = "x" }, trust.ReasonConditionFalse},
 		"another target":                {trust.ReasonClaimInvalid, func(_ *world, r *exchange.Request) { r.Ask.Target = "t2" }, trust.ReasonClaimInvalid},
-		"no stop list":                  {trust.ReasonClaimInvalid, func(w *world, _ *exchange.Request) { w.stopsErr = errors.New("stale"); w.proof.Claims = nil }, trust.ReasonClaimInvalid},
 		"any other refusal":             {trust.ReasonExpired, func(w *world, _ *exchange.Request) { w.proof.Claims = nil }, trust.ReasonExpired},
 	} {
 		t.Run(name, func(t *testing.T) {
