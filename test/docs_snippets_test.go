@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/rand"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -155,7 +154,7 @@ func newSession(t *testing.T, bin string) *session {
 		"sub":        "repo:acme@9919/payments@41881900:ref:refs/heads/main",
 		"repository": "acme/payments", "repository_id": "41881900", "repository_owner_id": "9919",
 	})
-	listen, admin := freePort(t), freePort(t)
+	listen, admin := freeAddress(t), freeAddress(t)
 	s := &session{t: t, dir: t.TempDir(), replace: strings.NewReplacer(
 		// Readers have a name and a proxy that ends TLS; here it is plain loopback.
 		"https://id.acme.example", "http://"+listen, "127.0.0.1:8080", listen, "127.0.0.1:8081", admin,
@@ -166,16 +165,6 @@ func newSession(t *testing.T, bin string) *session {
 		"CAMBIO=http://" + listen,
 	}, idp.Environment()...)
 	return s
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func (s *session) step(step snippet) {

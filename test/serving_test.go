@@ -2,7 +2,6 @@ package test
 
 import (
 	"context"
-	"net"
 	"testing"
 	"time"
 
@@ -12,12 +11,11 @@ import (
 // freeAddress is a loopback address that nobody listens on.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := rig.FreeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return address
 }
 
 // serveRig lets a rig's gateway listen where its configuration says, as

@@ -5,7 +5,9 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"log/slog"
+	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -46,7 +48,7 @@ type demo struct {
 
 const demoConfig = `issuer: {{.Gateway}}
 listen: {{.Listen}}
-admin_listen: {{.Admin}}
+admin_listen: 127.0.0.1:0
 identity_providers:
   github:
     type: github-actions
@@ -132,14 +134,10 @@ func (d *demo) write() error {
 	if err != nil {
 		return err
 	}
-	admin, err := freeAddress()
-	if err != nil {
-		return err
-	}
 	d.url = "http://" + listen
 	var config bytes.Buffer
 	err = template.Must(template.New("config").Parse(demoConfig)).Execute(&config, map[string]string{
-		"Gateway": d.url, "Listen": listen, "Admin": admin, "IdentityProvider": d.idp.Issuer(),
+		"Gateway": d.url, "Listen": listen, "IdentityProvider": d.idp.Issuer(),
 	})
 	if err != nil {
 		return err
@@ -162,11 +160,21 @@ func (d *demo) write() error {
 
 func (d *demo) file(name string) string { return filepath.Join(d.dir, name) }
 
-// freeAddress is a loopback address that nobody listens on.
+// freeAddress is a loopback address that nobody listens on. It is below the
+// ports that the system hands out by itself, so that it stays free until the
+// gateway listens there.
 func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed at once
-	if err != nil {
-		return "", err
+	const first, ports = 20_000, 12_000
+	for range 100 {
+		n, err := rand.Int(rand.Reader, big.NewInt(ports))
+		if err != nil {
+			return "", err
+		}
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first+n.Int64())) //nolint:noctx // closed at once
+		if err != nil {
+			continue // taken
+		}
+		return l.Addr().String(), l.Close()
 	}
-	return l.Addr().String(), l.Close()
+	return "", errors.New("no free port on 127.0.0.1")
 }

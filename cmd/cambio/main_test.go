@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -17,6 +16,7 @@ import (
 	"cambio/issuer"
 	"cambio/keystore"
 	"cambio/standin"
+	"cambio/test/rig"
 )
 
 // TestMain lets the test binary be the program too, so that each script runs it
@@ -80,11 +80,11 @@ func setup(e *testscript.Env) error {
 	if err != nil {
 		return err
 	}
-	listen, err := unused()
+	listen, err := rig.FreeAddress()
 	if err != nil {
 		return err
 	}
-	admin, err := unused()
+	admin, err := rig.FreeAddress()
 	if err != nil {
 		return err
 	}
@@ -115,15 +115,6 @@ func setup(e *testscript.Env) error {
 		return err
 	}
 	return keystore.NewFiles(filepath.Join(state, "keys"), slog.New(slog.DiscardHandler)).Save(context.Background(), ring)
-}
-
-// unused is a loopback address that nobody listens on.
-func unused() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
 }
 
 // writeMissing writes a file that the script did not bring, in a folder that it
