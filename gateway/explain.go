@@ -55,8 +55,8 @@ func Explain(c Config, q Question) (Answer, error) {
 	if policy == nil {
 		return Answer{}, findings
 	}
-	set, err := oidc.New(oidc.Config{
-		TrustDomain: c.TrustDomain, Platforms: providers.Platforms(), Providers: c.Verified(),
+	set, err := providers.New(oidc.Config{
+		TrustDomain: c.TrustDomain, Providers: c.Verified(),
 		Now: func() time.Time { return q.At }, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

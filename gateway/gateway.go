@@ -171,8 +171,8 @@ func (g *Gateway) openJournal(ctx context.Context) error {
 }
 
 func (g *Gateway) openVerifier(context.Context) error {
-	verifier, err := oidc.New(oidc.Config{
-		TrustDomain: g.config.TrustDomain, Platforms: providers.Platforms(), Providers: g.config.Verified(),
+	verifier, err := providers.New(oidc.Config{
+		TrustDomain: g.config.TrustDomain, Providers: g.config.Verified(),
 		Now: g.env.Now, Resolver: g.env.Resolver, Log: g.env.Log,
 		Fetched: func(provider string, failure trust.Reason) {
 			result := string(failure)
