@@ -94,7 +94,7 @@ func (h *heldAnswer) Write(p []byte) (int, error) { return h.body.Write(p) }
 const anonymousClient = "workload"
 
 // newBinding mounts our token exchange on the OAuth server library. Every other
-// endpoint of the library stays unrouted or unimplemented.
+// endpoint of the library stays without a route.
 func newBinding(x Exchanger) http.Handler {
 	return op.RegisterServer(&binding{exchanger: x}, op.Endpoints{Token: op.NewEndpoint("/token")},
 		op.WithServerCORSOptions(nil), op.WithDecoder(canonical{}))
