@@ -25,13 +25,19 @@ func (t Target) serves(requested string) bool {
 // Alg is the algorithm of a JWT that we sign; which one is the target's to know.
 type Alg = issuer.Alg
 
-// ES256 is what JWTs for APIs of one's own are signed with.
-const ES256 = issuer.ES256
+// What JWTs of ours are signed with: ES256 for APIs of one's own, RS256 for
+// clouds, of which some take nothing else.
+const (
+	ES256 = issuer.ES256
+	RS256 = issuer.RS256
+)
 
 // Order asks a Minter for one credential. Its decision is durable and already
 // names what is to be issued.
 type Order struct {
 	ID       string // jti of the JWT that we sign, 128 random bits
+	Decision string // the decision's id
+	Trust    string // the trust that allowed it
 	Identity trust.Identity
 	Grant    trust.Grant
 	Issued   time.Time // whole seconds
@@ -68,7 +74,7 @@ func (b *Broker) plan(a *attempt, now time.Time) (Order, error) {
 		expires = end.Truncate(time.Second)
 	}
 	o := Order{
-		ID: id, Identity: a.proof.Identity, Grant: a.decision.Grant,
+		ID: id, Decision: a.req.Decision, Trust: a.decision.Trust, Identity: a.proof.Identity, Grant: a.decision.Grant,
 		Issued: issued, Expires: expires, Type: a.req.CredentialType, target: a.target, issuer: b.c.Issuer,
 	}
 	if o.Type == "" {

@@ -32,6 +32,11 @@ type Reservation struct {
 	Member   string         // the (target, resource) of this use
 	Use      trust.TokenUse // Once needs the record empty and closes it; OncePerGrant needs Member absent; UntilExpiry only leaves a mark
 	TTL      time.Duration  // how long it must be remembered
+	Nonce    string         // key of the nonce that the token carries, used up in the same step; or ""
+	// IssuedAt and ClockSkew let a store that lost its memory refuse what it may
+	// have forgotten.
+	IssuedAt  time.Time
+	ClockSkew time.Duration
 }
 
 // Replay remembers the uses of tokens. Reserve is one atomic step. It reports

@@ -22,7 +22,10 @@ func (u useOnce) Release(ctx context.Context, r exchange.Reservation) error {
 }
 
 func reservation(r exchange.Reservation) replay.Reservation {
-	return replay.Reservation{Key: r.Key, Decision: r.Decision, Member: r.Member, Use: string(r.Use), TTL: r.TTL}
+	return replay.Reservation{
+		Key: r.Key, Decision: r.Decision, Member: r.Member, Use: string(r.Use), TTL: r.TTL,
+		Nonce: r.Nonce, IssuedAt: r.IssuedAt, ClockSkew: r.ClockSkew,
+	}
 }
 
 // remembered is what the journal writes at a segment's end.

@@ -28,6 +28,13 @@ type Reservation struct {
 	Member   string        // the (target, resource) of this use
 	Use      string        // Once, OncePerGrant or UntilExpiry; anything else is an error
 	TTL      time.Duration // how long it must be remembered, above zero
+	// Nonce is the key of a nonce that the token carries, in the form of Key, or
+	// "". Its one use is taken in the same atomic step, all or none.
+	Nonce string
+	// IssuedAt is the token's iat and ClockSkew how far it may be off: a store that
+	// lost its memory must refuse tokens that it may have forgotten.
+	IssuedAt  time.Time
+	ClockSkew time.Duration
 }
 
 // Record is what is remembered of one decision's use of a token. A token that

@@ -69,6 +69,11 @@ type Grant struct {
 	TTL      time.Duration
 	// Claims are the extra claims of a jwt target with ${claims.x} resolved.
 	Claims map[string]any
+	// Extra are the target type's own fields by name, ${claims.x} resolved: a
+	// string for a TemplateField, []string for a StringsField, map[string]string
+	// for a TemplatesField, and compact JSON as a string for a DocumentField. What
+	// the document does not name is not there.
+	Extra map[string]any
 }
 
 // Blame says which part of a request a denial is about; the protocol's error

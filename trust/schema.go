@@ -1,6 +1,9 @@
 package trust
 
-import "time"
+import (
+	"regexp"
+	"time"
+)
 
 // ClaimType is the type of a claim's value.
 type ClaimType string
@@ -63,6 +66,10 @@ const (
 	StringsField  FieldType = "strings"
 	DurationField FieldType = "duration"
 	ClaimsField   FieldType = "claims" // a map of claim names to values with ${claims.x}
+
+	TemplateField  FieldType = "template"  // a text with ${claims.x}
+	TemplatesField FieldType = "templates" // a map of names to texts with ${claims.x}
+	DocumentField  FieldType = "document"  // an object of the target's own language, handed on as JSON
 )
 
 // Field describes one field of a grant.
@@ -71,6 +78,10 @@ type Field struct {
 	Narrows  Narrowing
 	Required bool
 	Reserved []string // of a ClaimsField: names that a document may not set
+	// Pattern is what the whole value of a StringField must match; nil: anything.
+	// Example is one that does, for the finding.
+	Pattern *regexp.Regexp
+	Example string
 }
 
 // TargetType describes, as data, what a grant for one kind of target may hold.
@@ -80,6 +91,10 @@ type TargetType struct {
 	Fields map[string]Field
 	MinTTL time.Duration // 0: none
 	MaxTTL time.Duration // the type's own limit, above any max_ttl
+	// Misfit says what of a grant the target would refuse, and in which field, such
+	// as "tags.repository"; "" where it fits. It is asked at load, with what
+	// depends on claims left out, and for each decision. May be nil. It is pure.
+	Misfit func(Grant) (field, problem string)
 }
 
 // Provider is one identity provider of the configuration, as documents see it.
