@@ -71,7 +71,6 @@ func TestCompileRefuses(t *testing.T) {
 		"looser use":               {[]string{edit(t, "from:", "token_use: until-expiry\nfrom:")}, "token-use-looser"},
 		"no such use":              {[]string{edit(t, "from:", "token_use: never\nfrom:")}, "invalid-value"},
 		"no such mode":             {[]string{edit(t, "from:", "mode: Shadow\nfrom:")}, "invalid-value"},
-		"nonce":                    {[]string{edit(t, "from:", "require_nonce: true\nfrom:")}, "arrives-later"},
 		"invariant":                {[]string{"invariant: i\nowner: o\npurpose: p\nfrom: ci\nnever: 'true'\n"}, "arrives-later"},
 		"ttl above max":            {[]string{edit(t, "15m", "61m")}, "ttl-above-max"},
 		"ttl below min":            {[]string{edit(t, "{to: t1, scopes: [read, list], ttl: 15m}", "{to: cloud, resource: \"a:b\", ttl: 5m}")}, "ttl-below-min"},

@@ -303,6 +303,14 @@ func (j *judging) bind(t *rule, grant int, as closeness) (missing string) {
 			j.scratch.Claims[g.claims[i].name] = x
 		}
 	}
+	for i := range g.extras {
+		v, lacks := g.extras[i].resolve(j.id.Claims)
+		if lacks != "" {
+			missing = lacks
+			continue
+		}
+		j.scratch.set(g.extras[i].name, v)
+	}
 	j.vars.grant = &j.scratch
 	j.vars.request = Request{
 		Target: j.req.Target, Resource: j.scratch.Resource, Scopes: j.scratch.Scopes, TTL: j.scratch.TTL,

@@ -19,6 +19,7 @@ const (
 	maxGrants     = 64
 	maxScopes     = 64
 	maxExtra      = 32 // extra claims of a grant
+	maxTemplates  = 64 // names of one field of a target type
 	maxTests      = 100
 	maxText       = 1024 // of owner, purpose and names of tests
 	maxResource   = 2048
@@ -40,6 +41,7 @@ type rule struct {
 	when      []*condition
 	access    *access // nil: no restriction
 	tokenUse  TokenUse
+	nonce     bool // a token without a nonce of ours is refused
 	grants    []grantRule
 	tests     []inlineTest
 	perGrant  bool // a condition reads request or grant
@@ -55,6 +57,8 @@ type grantRule struct {
 	ttl      time.Duration
 	minTTL   time.Duration
 	claims   []claimTemplate
+	extras   []extraField                 // sorted by name
+	misfit   func(Grant) (string, string) // the target type's; nil: anything fits
 }
 
 // place is where a document says its name. A node would keep the whole tree of
@@ -270,8 +274,8 @@ func (r *reader) use(t *rule, root *strictyaml.Node) {
 		switch {
 		case n.Kind != strictyaml.Bool:
 			r.WrongType(n, "a boolean")
-		case n.Bool():
-			r.Error(n, FindingLater, "require_nonce: true arrives with a later version", "leave it out")
+		default:
+			t.nonce = n.Bool()
 		}
 	}
 }

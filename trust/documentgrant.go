@@ -67,6 +67,9 @@ func (r *reader) grant(t *rule, n *strictyaml.Node) (grantRule, bool) {
 	g := grantRule{target: r.c.intern(name), minTTL: target.Type.MinTTL}
 	if item := get("resource"); item != nil {
 		g.resource = strings.Clone(r.text(item, maxResource))
+		if f := fields["resource"]; g.resource != "" && f.Pattern != nil && !f.Pattern.MatchString(g.resource) {
+			r.Error(item, FindingResource, item.Show()+" is nothing that this target gives", "write one such as "+f.Example)
+		}
 	}
 	if item := get("scopes"); item != nil {
 		g.scopes = r.scopes(item)
@@ -75,6 +78,7 @@ func (r *reader) grant(t *rule, n *strictyaml.Node) (grantRule, bool) {
 	if item := get("claims"); item != nil {
 		g.claims = r.extraClaims(item, fields["claims"].Reserved, t.provider)
 	}
+	r.extras(&g, t, n, target)
 	return g, true
 }
 

@@ -16,6 +16,7 @@ type Identity struct {
 	TokenID   string    // the token's jti, or ""
 	IssuedAt  time.Time // iat
 	ExpiresAt time.Time // exp, without any clock skew
+	Nonce     bool      // the token carries a nonce that we handed out for it
 	// Claims holds all claims of the token and the platform's flat aliases.
 	// Values are string, bool, int64 (JSON integers that fit), float64 (other
 	// numbers), nil, []any and map[string]any. Nothing is coerced.

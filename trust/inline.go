@@ -194,6 +194,7 @@ func (t *rule) situation(test *inlineTest, now time.Time) (Identity, Request, ti
 	return Identity{
 		Provider: t.provider.name, Subject: text("sub"), Issuer: text("iss"), Audience: text("aud"), TokenID: text("jti"),
 		IssuedAt: at, ExpiresAt: at.Add(lifetime), Claims: claims,
+		Nonce: true, // a test is about who may have what, not about how the token came
 	}, ask, at
 }
 

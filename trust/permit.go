@@ -89,8 +89,18 @@ func (j *judging) refusal(t *rule, grant int, stops StopSet) (Reason, Blame, str
 			return ReasonGuardrail, BlameIdentity, g.name
 		}
 	}
-	if missing != "" {
+	switch {
+	case missing != "":
 		return ReasonClaimMissing, BlameIdentity, missing
+	case t.nonce && !j.id.Nonce:
+		// A token that was stolen before its first use carries no nonce that its
+		// thief could know to be fresh.
+		return ReasonNonceRequired, BlameIdentity, ""
+	}
+	if misfit := t.grants[grant].misfit; misfit != nil {
+		if field, problem := misfit(j.scratch); problem != "" {
+			return ReasonGrantUnfit, BlameIdentity, field + ": " + problem
+		}
 	}
 	return "", BlameIdentity, ""
 }

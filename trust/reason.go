@@ -31,6 +31,7 @@ const (
 	ReasonSubInvalid        Reason = "sub-invalid"               // sub is missing, empty, above 1024 bytes or not printable
 	ReasonClaimInvalid      Reason = "claim-invalid"             // a claim contradicts another, or has a type that it must not have
 	ReasonWorkloadClaim     Reason = "workload-claim-missing"    // a claim that the workload id is made of is missing
+	ReasonNonceInvalid      Reason = "nonce-invalid"             // the nonce is not one that we handed out to this provider's callers, or is older than 5 minutes
 	ReasonActorUnsupported  Reason = "actor-unsupported"         // an actor token, or act or may_act in the subject token
 	ReasonJWKSUnavailable   Reason = "jwks-unavailable"          // 503: the provider's key set cannot be fetched
 	ReasonJWKSStale         Reason = "jwks-stale"                // 503: the key set is older than may be used, and cannot be refreshed
@@ -61,15 +62,18 @@ const (
 	ReasonScopeNotGranted  Reason = "scope-not-granted"    // more scope than the grant gives
 	ReasonScopeMalformed   Reason = "scope-malformed"      // a scope that RFC 6749 does not allow
 	ReasonClaimMissing     Reason = "claim-missing"        // ${claims.x} of the grant names a claim that the token lacks
+	ReasonGrantUnfit       Reason = "grant-unfit"          // a value that the grant takes from a claim is one that the target refuses
+	ReasonNonceRequired    Reason = "nonce-required"       // the trust wants a token that carries a nonce of ours
 	ReasonGuardrail        Reason = "guardrail"            // a guardrail forbids, or could not be evaluated
 	ReasonStopped          Reason = "stopped"              // a stop is in force
 )
 
 // What the answer rests on and did not answer, and what it did.
 const (
-	ReasonReplayed    Reason = "replayed"     // the token was already used
-	ReasonReplayStore Reason = "replay-store" // 503: the replay store did not answer
-	ReasonStopsStale  Reason = "stops-stale"  // 503: the stop list is missing or older than 5 s
-	ReasonAuditSink   Reason = "audit-sink"   // 503: the journal cannot be written durably
-	ReasonMintFailed  Reason = "mint-failed"  // 503: the target did not issue
+	ReasonReplayed    Reason = "replayed"               // the token was already used
+	ReasonReplayStore Reason = "replay-store"           // 503: the replay store did not answer
+	ReasonRestarted   Reason = "replay-store-restarted" // the token is older than the replay store's memory, which may have forgotten it
+	ReasonStopsStale  Reason = "stops-stale"            // 503: the stop list is missing or older than 5 s
+	ReasonAuditSink   Reason = "audit-sink"             // 503: the journal cannot be written durably
+	ReasonMintFailed  Reason = "mint-failed"            // 503: the target did not issue
 )

@@ -94,7 +94,7 @@ type TargetType struct {
 	// Misfit says what of a grant the target would refuse, and in which field, such
 	// as "tags.repository"; "" where it fits. It is asked at load, with what
 	// depends on claims left out, and for each decision. May be nil. It is pure.
-	Misfit func(Grant) (field, problem string)
+	Misfit func(Grant) (field, problem string) `json:"-"`
 }
 
 // Provider is one identity provider of the configuration, as documents see it.
@@ -112,6 +112,9 @@ type Target struct {
 	Type     TargetType
 	MaxTTL   time.Duration
 	Audience string // part of the policy's hash, so that a record pins it
+	// Settings are the other settings that decide where a credential works; part of
+	// the hash too.
+	Settings map[string]string
 }
 
 // World is what documents may refer to: the configuration's identity providers
