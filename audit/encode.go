@@ -150,6 +150,12 @@ func appendReplay(b []byte, r *Replay) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(r.Nonce) > maxReplayString {
+		return nil, fmt.Errorf("%w: the key of a nonce", ErrTooLarge)
+	}
+	if r.Nonce != "" {
+		b = appendString(append(comma(b, start), `"nonce":`...), r.Nonce, maxReplayString)
+	}
 	if r.Outcome != "" {
 		b = appendField(comma(b, start), `"outcome":`, r.Outcome)
 	}

@@ -62,6 +62,7 @@ type Record struct {
 // unexpired uses of all segments so far.
 type Replay struct {
 	Use
+	Nonce      string `json:"nonce,omitempty"`   // key of the nonce that was used up with it, in the form of Key
 	Outcome    string `json:"outcome,omitempty"` // "released" or "burnt"
 	Remembered []Use  `json:"remembered,omitempty"`
 }

@@ -243,6 +243,9 @@ func (t *useTracker) apply(r Record) {
 				u.Decision = r.Decision
 			}
 			t.add(u)
+			if r.Replay.Nonce != "" {
+				t.add(Use{Key: r.Replay.Nonce, Decision: u.Decision, Closed: true, Until: u.Until})
+			}
 		}
 		for _, u := range r.Replay.Remembered {
 			t.add(u)

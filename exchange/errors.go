@@ -17,7 +17,8 @@ const (
 	InvalidRequest       Code = "invalid_request"
 	InvalidTarget        Code = "invalid_target"
 	InvalidScope         Code = "invalid_scope"
-	InvalidClient        Code = "invalid_client"
+	InvalidGrant         Code = "invalid_grant"  // a refused assertion
+	InvalidClient        Code = "invalid_client" // a refused client assertion
 	UnsupportedGrantType Code = "unsupported_grant_type"
 	Unavailable          Code = "temporarily_unavailable" // a dependency that the answer rests on did not answer
 	Limited              Code = "limited"                 // too many requests

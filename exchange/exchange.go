@@ -27,6 +27,9 @@ type Request struct {
 	Ask            trust.Request
 	CredentialType string // requested_token_type, or ""
 	DryRun         bool   // judge only; nothing is reserved or issued
+	// RefusedAs is the code for a token that is refused itself: InvalidGrant where
+	// it came as an assertion, InvalidClient as a client's; "": InvalidRequest.
+	RefusedAs Code
 }
 
 // Result is an allowed exchange.
@@ -38,7 +41,8 @@ type Result struct {
 	DryRun     bool
 }
 
-// Config is what a Broker works with. All fields but Limiter are required.
+// Config is what a Broker works with. All fields but Nonces and Limiter are
+// required.
 type Config struct {
 	Verifier Verifier
 	Policy   func() *trust.Policy // the policy in force; never nil
@@ -46,6 +50,7 @@ type Config struct {
 	Replay   Replay
 	Journal  Journal
 	Stops    Stops
+	Nonces   Nonces  // nil: a token that carries a nonce of ours is refused
 	Limiter  Limiter // nil: workloads are not limited
 	Issuer   *issuer.Issuer
 	Now      func() time.Time
@@ -122,6 +127,7 @@ type attempt struct {
 	req       Request
 	rec       audit.Record // of the decision, filled as things become known
 	proof     Proof
+	nonce     string        // the key of the nonce that the token carries, or ""
 	policy    *trust.Policy // the snapshot that decision rests on
 	decision  trust.Decision
 	target    Target

@@ -15,6 +15,13 @@ type Target struct {
 	Minter  Minter
 	RFC9068 bool     // the JWT that we sign has `typ: at+jwt` and client_id
 	Types   []string // the requested_token_type values that it serves; the first one is issued
+	// Cloud says that the credential is made elsewhere: our JWT only asserts who
+	// asks, so it lives a few minutes whatever the credential does, and the outcome
+	// is durable before the credential leaves.
+	Cloud bool
+	// TrustSubject, where it is set, is put before the trust's name to form the sub
+	// of our JWT; else sub is the workload id.
+	TrustSubject string
 }
 
 // serves reports whether the target can issue this type; "" leaves it to us.
@@ -41,7 +48,7 @@ type Order struct {
 	Identity trust.Identity
 	Grant    trust.Grant
 	Issued   time.Time // whole seconds
-	Expires  time.Time // whole seconds; of a JWT of our own
+	Expires  time.Time // whole seconds; of the JWT that we sign
 	Type     string    // issued_token_type
 
 	target Target
@@ -69,7 +76,11 @@ func (b *Broker) plan(a *attempt, now time.Time) (Order, error) {
 	if !now.Before(end) {
 		end = end.Add(a.proof.ClockSkew) // accepted within the skew, and that is all it gets
 	}
-	expires := issued.Add(a.decision.Grant.TTL)
+	lifetime := a.decision.Grant.TTL
+	if a.target.Cloud {
+		lifetime = assertionLifetime
+	}
+	expires := issued.Add(lifetime)
 	if expires.After(end) {
 		expires = end.Truncate(time.Second)
 	}
@@ -83,14 +94,34 @@ func (b *Broker) plan(a *attempt, now time.Time) (Order, error) {
 	return o, nil
 }
 
-// lifetime is what the caller is told as expires_in.
-func (o Order) lifetime() time.Duration { return o.Expires.Sub(o.Issued) }
+// assertionLifetime is how long a JWT lives that we show to a cloud: as long as
+// a call with its retries and clocks a little off need, as whoever sees it there
+// could use it again.
+const assertionLifetime = 5 * time.Minute
+
+// credentialEnd is when the credential ends: with our JWT, or where the cloud
+// makes it, after what the grant gives, whatever the subject token does.
+func (o Order) credentialEnd() time.Time {
+	if o.target.Cloud {
+		return o.Issued.Add(o.Grant.TTL)
+	}
+	return o.Expires
+}
+
+// subject is what the JWT that we sign says of who asks.
+func (o Order) subject() string {
+	if o.target.TrustSubject != "" {
+		return o.target.TrustSubject + o.Trust
+	}
+	return o.Identity.Workload
+}
 
 // Assert signs the JWT that the record names, for this audience: `sub` is the
-// workload id, `jti` the order's ID, and it ends at Expires.
+// workload id, or names the trust where the target wants that; `jti` is the
+// order's ID, and it ends at Expires.
 func (o Order) Assert(audience string, alg Alg) (Secret, error) {
 	c := issuer.Claims{
-		Type: issuer.JWT, Subject: o.Identity.Workload, Audience: audience, ID: o.ID,
+		Type: issuer.JWT, Subject: o.subject(), Audience: audience, ID: o.ID,
 		IssuedAt: o.Issued, Expires: o.Expires,
 		Scope: joinScopes(o.Grant.Scopes), Extra: o.Grant.Claims,
 	}

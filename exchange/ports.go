@@ -13,6 +13,15 @@ type Proof struct {
 	trust.Identity
 	ReplayKey string        // base64url SHA-256 over issuer and jti, without a jti over issuer and decoded payload
 	ClockSkew time.Duration // the identity provider's
+	Nonce     string        // a nonce that claims to be ours, not opened yet; or ""
+}
+
+// Nonces opens the nonces that we handed out: a token that carries one was made
+// after we were asked, and for us. Open returns the key that its one use is
+// reserved under. An error means that it is none of ours, is older than it may
+// be, or is for another identity provider.
+type Nonces interface {
+	Open(nonce, provider string, now time.Time) (key string, err error)
 }
 
 // Verifier proves tokens. It chooses the identity provider from configuration
@@ -63,7 +72,8 @@ type Stops interface {
 }
 
 // Minter makes a target's credential. When it fails, the error says through
-// [*Error] whether the target answered that it issued nothing.
+// [*Error] whether the target answered that it issued nothing; its text goes to
+// log and journal, so it holds nothing secret.
 type Minter interface {
 	Mint(ctx context.Context, o Order) (Credential, error)
 }

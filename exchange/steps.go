@@ -50,12 +50,33 @@ func (b *Broker) identify(ctx context.Context, a *attempt) error {
 	if err != nil {
 		return b.unfit(a, err)
 	}
+	if err := b.openNonce(a); err != nil {
+		return err
+	}
 	if b.c.Limiter == nil {
 		return nil
 	}
 	if wait := b.c.Limiter.Take(proof.Workload, b.c.Now()); wait > 0 {
 		return &Error{Code: Limited, Reason: trust.ReasonRateLimited, RetryAfter: wait}
 	}
+	return nil
+}
+
+// openNonce opens the nonce that the token carries. A bad one of ours refuses
+// also where none is required: it was made for another gateway, another provider
+// or too long ago, and so was the token.
+func (b *Broker) openNonce(a *attempt) error {
+	if a.proof.Nonce == "" {
+		return nil
+	}
+	if b.c.Nonces == nil {
+		return Refuse(trust.ReasonNonceInvalid, nil)
+	}
+	key, err := b.c.Nonces.Open(a.proof.Nonce, a.proof.Provider, b.c.Now())
+	if err != nil {
+		return Refuse(trust.ReasonNonceInvalid, err)
+	}
+	a.nonce, a.proof.Identity.Nonce = key, true
 	return nil
 }
 
@@ -108,7 +129,7 @@ func (b *Broker) judge(a *attempt) error {
 	a.rec.Scope = joinScopes(d.Grant.Scopes)
 	a.rec.TTL = int64(d.Grant.TTL / time.Second)
 	a.rec.Handle = a.order.ID
-	a.rec.Expires = a.order.Expires
+	a.rec.Expires = a.order.credentialEnd()
 	return nil
 }
 
@@ -141,7 +162,7 @@ func (b *Broker) rehearse(ctx context.Context, a *attempt) (*Result, error) {
 	}
 	return &Result{
 		Decision: a.req.Decision, DryRun: true,
-		Scopes: a.order.Grant.Scopes, ExpiresIn: a.order.lifetime(),
+		Scopes: a.order.Grant.Scopes, ExpiresIn: a.order.credentialEnd().Sub(a.order.Issued),
 	}, nil
 }
 
@@ -149,19 +170,27 @@ func (b *Broker) rehearse(ctx context.Context, a *attempt) (*Result, error) {
 // burns nothing, and before commit, so that of two racing requests one is
 // refused before anything is on the record as allowed.
 func (b *Broker) reserve(ctx context.Context, a *attempt) error {
-	if a.decision.TokenUse == trust.UntilExpiry && !a.decision.Mark {
+	if a.decision.TokenUse == trust.UntilExpiry && !a.decision.Mark && a.nonce == "" {
 		return nil
 	}
 	now := b.c.Now()
 	ttl := a.proof.ExpiresAt.Sub(now) + a.proof.ClockSkew + replayMargin
+	if a.nonce != "" {
+		ttl = max(ttl, nonceMemory)
+	}
 	r := Reservation{
 		Key:      a.proof.ReplayKey,
 		Decision: a.req.Decision,
 		Member:   a.order.Grant.Target + " " + a.order.Grant.Resource,
 		Use:      a.decision.TokenUse,
 		TTL:      ttl,
+		Nonce:    a.nonce,
+		IssuedAt: a.proof.IssuedAt, ClockSkew: a.proof.ClockSkew,
 	}
 	first, err := b.c.Replay.Reserve(ctx, r)
+	if known := (*Error)(nil); errors.As(err, &known) {
+		return known // the store knows what it says
+	}
 	if err != nil {
 		// The outcome is unknown: the token may be burnt, and stays so.
 		return Unanswered(trust.ReasonReplayStore, err)
@@ -175,9 +204,13 @@ func (b *Broker) reserve(ctx context.Context, a *attempt) error {
 	a.rec.Replay = &audit.Replay{Use: audit.Use{
 		Key: r.Key, Decision: r.Decision, Members: []string{r.Member},
 		Closed: r.Use == trust.Once, Until: now.Add(ttl),
-	}}
+	}, Nonce: r.Nonce}
 	return nil
 }
+
+// nonceMemory is how long a used nonce is remembered at least: five minutes that
+// it is good for, and a margin for clocks that are apart.
+const nonceMemory = 7 * time.Minute
 
 // commit makes the decision durable, and judges again if the stop list changed
 // while it did: a stop that was in force before the credential exists holds.
@@ -238,19 +271,46 @@ func (b *Broker) mint(ctx context.Context, a *attempt) (Credential, error) {
 }
 
 // deliver records the outcome and lets the credential go. A JWT of our own was
-// named by the decision already, so its outcome is not waited for.
+// named by the decision already, so its outcome is not waited for. A cloud's
+// credential has a handle that only the outcome knows: it is durable first.
 func (b *Broker) deliver(ctx context.Context, a *attempt, cred Credential) (*Result, error) {
-	err := b.c.Journal.Append(audit.Record{
+	outcome := audit.Record{
 		Event: audit.ExchangeMinted, Decision: a.req.Decision, Provider: a.rec.Provider, Workload: a.rec.Workload,
-		Trust: a.rec.Trust, Target: a.rec.Target, Handle: cred.Handle, Expires: cred.Expires,
-	})
-	if err != nil {
+		Trust: a.rec.Trust, Target: a.rec.Target, Resource: a.rec.Resource, Handle: cred.Handle, Expires: cred.Expires,
+	}
+	if a.target.Cloud {
+		if err := b.commitOutcome(ctx, outcome); err != nil {
+			return nil, b.refuse(ctx, a, err)
+		}
+	} else if err := b.c.Journal.Append(outcome); err != nil {
 		b.c.Log.WarnContext(ctx, "outcome not recorded; the decision is", slog.String("decision_id", a.req.Decision), slog.Any("error", err))
 	}
 	return &Result{
 		Decision: a.req.Decision, Credential: cred,
-		Scopes: a.order.Grant.Scopes, ExpiresIn: a.order.lifetime(),
+		Scopes: a.order.Grant.Scopes, ExpiresIn: b.expiresIn(a, cred),
 	}, nil
+}
+
+// expiresIn is what is left of the credential, in whole seconds.
+func (b *Broker) expiresIn(a *attempt, cred Credential) time.Duration {
+	from := a.order.Issued
+	if a.target.Cloud {
+		from = b.c.Now() // the call took its time
+	}
+	return max(cred.Expires.Sub(from).Truncate(time.Second), time.Second)
+}
+
+// commitOutcome makes the outcome durable. Where it cannot, the credential stays
+// here; it exists all the same, so the token stays burnt.
+func (b *Broker) commitOutcome(ctx context.Context, outcome audit.Record) error {
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	if err := b.c.Journal.Commit(ctx, outcome); err != nil {
+		e := Unanswered(trust.ReasonAuditSink, err)
+		e.Issued = true
+		return e
+	}
+	return nil
 }
 
 // refuse is the only other exit: it gives the reservation back where that is
@@ -260,6 +320,7 @@ func (b *Broker) refuse(ctx context.Context, a *attempt, cause error) error {
 	if !errors.As(cause, &e) {
 		e = &Error{Code: ServerError, Reason: trust.ReasonPanic, Err: cause}
 	}
+	e = a.refusedAs(e)
 	outcome := b.giveBack(ctx, a, e)
 	if e.Code == Limited {
 		return e // counted, not journaled: a flood must not reach the disk
@@ -276,6 +337,11 @@ func (b *Broker) refuse(ctx context.Context, a *attempt, cause error) error {
 	if a.req.DryRun {
 		a.rec.Event = audit.ExchangeDryRun
 	}
+	if e.Err != nil && (e.Reason == trust.ReasonMintFailed || e.Reason == trust.ReasonGrantUnfit) {
+		// What the target said, and which value it would refuse, is for the owner
+		// alone: the caller reads neither.
+		a.rec.Claims = map[string]any{"error": e.Err.Error()}
+	}
 	if a.committed {
 		a.rec.Event = audit.ExchangeFailed
 		if outcome != "" {
@@ -288,6 +354,18 @@ func (b *Broker) refuse(ctx context.Context, a *attempt, cause error) error {
 		return b.unrecorded(ctx, a, err)
 	}
 	return e
+}
+
+// refusedAs gives the refusal of a token itself the code of the parameter that it
+// came in (RFC 6749 section 5.2). What the policy says of a good token keeps its
+// own.
+func (a *attempt) refusedAs(e *Error) *Error {
+	if a.req.RefusedAs == "" || e.Code != InvalidRequest || a.policy != nil && e.Reason != trust.ReasonReplayed && e.Reason != trust.ReasonRestarted {
+		return e
+	}
+	as := *e
+	as.Code = a.req.RefusedAs
+	return &as
 }
 
 // fault is the refusal for a panic: default deny, whatever broke. The value may
