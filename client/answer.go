@@ -36,6 +36,8 @@ type Credential struct {
 	Scope           string    `json:"scope,omitempty"`      // separated by spaces
 	DecisionID      string    `json:"decision_id"`          // what the owner of the trust finds the decision by
 	DryRun          bool      `json:"dry_run,omitempty"`
+	// AWS is set where IssuedTokenType is TypeAWS, and nil elsewhere.
+	AWS *AWSCredentials `json:"credentials,omitempty"`
 }
 
 // String names the credential without showing it.
@@ -96,7 +98,7 @@ func (r *Refusal) Retryable() bool {
 // parseCredential takes a 200 apart. An answer that is not exactly what was
 // asked for is an error: half a credential helps nobody, and an answer that
 // issued where a dry run was asked for must not pass as one.
-func parseCredential(a answer, dryRun bool) (Credential, error) {
+func parseCredential(a answer, r Request) (Credential, error) {
 	m, err := jsonAnswer(a)
 	if err != nil {
 		return Credential{}, err
@@ -108,7 +110,7 @@ func parseCredential(a answer, dryRun bool) (Credential, error) {
 	if c.ExpiresIn, err = m.seconds("expires_in"); err != nil {
 		return Credential{}, err
 	}
-	if dryRun {
+	if r.DryRun {
 		if string(m["dry_run"]) != "true" || string(m["would_allow"]) != "true" {
 			return Credential{}, errors.New("malformed answer: a dry run was asked for, and the answer is none")
 		}
@@ -127,6 +129,17 @@ func parseCredential(a answer, dryRun bool) (Credential, error) {
 		// RFC 6749 section 7.1: a client must not use a token whose type it does
 		// not understand. N_A is RFC 8693 section 2.2.1.
 		return Credential{}, errors.New("malformed answer: unknown token_type")
+	}
+	if r.Type != "" && c.IssuedTokenType != r.Type {
+		return Credential{}, errors.New("malformed answer: it issued another type than was asked for")
+	}
+	if c.IssuedTokenType == TypeAWS {
+		if c.TokenType != "N_A" { // a caller would send the secret key as a bearer token
+			return Credential{}, errors.New("malformed answer: AWS credentials are no bearer token")
+		}
+		if c.AWS, err = parseAWS(m["credentials"], []byte(c.AccessToken)); err != nil {
+			return Credential{}, err
+		}
 	}
 	return c, nil
 }

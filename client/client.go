@@ -67,6 +67,9 @@ type Request struct {
 	TTL      time.Duration // whole seconds; only narrows
 	Trust    string        // the trust's name, where several would fit
 	DryRun   bool          // judge only: nothing is issued and no token is used up
+	// Type is what the credential must be, such as TypeAWS (the parameter
+	// requested_token_type): a gateway refuses before it issues something else.
+	Type string
 	// Audience is the audience that the subject token is fetched for: the
 	// gateway's issuer. Empty means the client's Server.
 	Audience string
@@ -79,11 +82,17 @@ type Request struct {
 // attempt shows a fresh token, because the gateway may have used up the one
 // before. It never tries again after a refusal.
 //
+// Where the source mints a token for each audience, the gateway is first asked
+// for a nonce (POST /nonce), and the token is requested for the audience with
+// "?nonce=" and the nonce behind it: a gateway that requires one then takes no
+// token that was stolen before its first use. One that gives none is asked for
+// the exchange all the same.
+//
 // The error is a [*Refusal] when the gateway answered no, wraps [ErrNoIdentity]
 // when there is no token to show and [ErrUnreachable] when nobody answered. No
 // error holds a token.
 func (c *Client) Exchange(ctx context.Context, r Request, source *Source) (Credential, error) {
-	endpoint, err := tokenEndpoint(c.Server)
+	endpoint, err := gatewayURL(c.Server, "/token")
 	if err != nil {
 		return Credential{}, err
 	}
@@ -110,29 +119,32 @@ func (c *Client) Exchange(ctx context.Context, r Request, source *Source) (Crede
 	}
 }
 
-// attempt is one exchange with a token of its own.
+// attempt is one exchange with a token, and where the platform signs it, a
+// nonce of its own.
 func (c *Client) attempt(ctx context.Context, endpoint string, r Request, form url.Values, source *Source) (Credential, error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTime)
 	defer cancel()
-	token, err := source.Token(ctx, r.Audience)
+	audience := r.Audience
+	if source != nil && source.PerAudience {
+		nonce, err := c.nonce(ctx)
+		if err != nil {
+			return Credential{}, err
+		}
+		audience = withNonce(audience, nonce)
+	}
+	token, err := source.Token(ctx, audience)
 	if err != nil {
 		return Credential{}, err
 	}
 	form.Set("subject_token", token)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))
+	a, err := c.post(ctx, endpoint, form)
 	if err != nil {
-		return Credential{}, fmt.Errorf("request: %w", err)
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	req.Header.Set("Accept", "application/json")
-	a, err := fetch(c.HTTP, req)
-	if err != nil {
-		return Credential{}, fmt.Errorf("gateway %s: %w", c.Server, err)
+		return Credential{}, err
 	}
 	if a.status != http.StatusOK {
 		return Credential{}, parseRefusal(a)
 	}
-	cred, err := parseCredential(a, r.DryRun)
+	cred, err := parseCredential(a, r)
 	if err != nil {
 		return Credential{}, fmt.Errorf("gateway %s: %w", c.Server, err)
 	}
@@ -142,6 +154,21 @@ func (c *Client) attempt(ctx context.Context, endpoint string, r Request, form u
 	}
 	cred.ExpiresAt = now().UTC().Truncate(time.Second).Add(time.Duration(cred.ExpiresIn) * time.Second)
 	return cred, nil
+}
+
+// post sends a form to the gateway.
+func (c *Client) post(ctx context.Context, endpoint string, form url.Values) (answer, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))
+	if err != nil {
+		return answer{}, fmt.Errorf("request: %w", err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Accept", "application/json")
+	a, err := fetch(c.HTTP, req)
+	if err != nil {
+		return answer{}, fmt.Errorf("gateway %s: %w", c.Server, err)
+	}
+	return a, nil
 }
 
 // form is the request as RFC 8693 section 2.1 writes it, without the token.
@@ -158,7 +185,7 @@ func (r Request) form() (url.Values, error) {
 		"audience":           {r.Target},
 	}
 	// An empty parameter is malformed, so what is not asked for is left out.
-	for name, value := range map[string]string{"resource": r.Resource, "scope": strings.Join(r.Scopes, " "), "trust": r.Trust} {
+	for name, value := range map[string]string{"resource": r.Resource, "scope": strings.Join(r.Scopes, " "), "trust": r.Trust, "requested_token_type": r.Type} {
 		if value != "" {
 			form.Set(name, value)
 		}
@@ -177,14 +204,14 @@ func (r Request) form() (url.Values, error) {
 // fragment. It asks nobody. The error does not repeat the URL, which may hold a
 // password.
 func CheckServer(server string) error {
-	_, err := tokenEndpoint(server)
+	_, err := gatewayURL(server, "")
 	return err
 }
 
-// tokenEndpoint is the URL of POST /token. It refuses a server to which the
+// gatewayURL is the URL of a path at the gateway. It refuses a server to which the
 // subject token would travel in the clear: whoever reads it on the way could
 // exchange it first.
-func tokenEndpoint(server string) (string, error) {
+func gatewayURL(server, path string) (string, error) {
 	u, err := secureURL(server)
 	if err != nil {
 		return "", fmt.Errorf("server: %w", err)
@@ -192,7 +219,7 @@ func tokenEndpoint(server string) (string, error) {
 	if u.RawQuery != "" || u.ForceQuery {
 		return "", errors.New("server: must have no query")
 	}
-	return strings.TrimRight(u.String(), "/") + "/token", nil
+	return strings.TrimRight(u.String(), "/") + path, nil
 }
 
 // secureURL parses a URL that a secret is sent to: https, or http on loopback.

@@ -17,8 +17,9 @@ var ErrNoIdentity = errors.New("no identity found")
 type Env struct {
 	Getenv   func(string) string
 	ReadFile func(string) ([]byte, error) // os.ReadFile
-	// HTTP reaches GitHub's token service and Google's metadata server. Only its
-	// Transport is used, so that nothing follows a redirect; nil means a default.
+	// HTTP reaches GitHub's token service, the Kubernetes API server and Google's
+	// metadata server. Only its Transport is used, so that nothing follows a
+	// redirect; nil means a default.
 	HTTP *http.Client
 	// TokenFile is the file that the user named, "-" for Stdin, "" for none.
 	TokenFile string
@@ -63,7 +64,9 @@ func (e *NoIdentityError) Unwrap() error { return ErrNoIdentity }
 //  3. a GitHub Actions job with `permissions: id-token: write`
 //  4. a projected Kubernetes token at /var/run/secrets/tokens/cambio or
 //     /var/run/secrets/cambio/token
-//  5. Google's metadata server, if one answers
+//  5. the Kubernetes API server, where the pod's service account may create
+//     tokens of its own (TokenRequest)
+//  6. Google's metadata server, if one answers
 //
 // A place that was named or that is clearly meant is never passed over because
 // it fails: the workload would show another identity than the one its owner
@@ -71,12 +74,13 @@ func (e *NoIdentityError) Unwrap() error { return ErrNoIdentity }
 // runner with an identity of its own.
 //
 // Tokens that were mounted for someone else (AWS_WEB_IDENTITY_TOKEN_FILE, the
-// pod's default token) are never sent: they open other doors.
+// pod's default token) are never sent to a gateway: they open other doors. The
+// pod's default token goes to the pod's own API server, which it is for.
 //
 // The error is a [*NoIdentityError] where nothing was found.
 func Detect(ctx context.Context, env Env) (*Source, error) {
 	d := detection{env: env}
-	for _, place := range []func(context.Context) (*Source, error){d.named, d.variables, d.gitHub, d.kubernetes, d.google} {
+	for _, place := range []func(context.Context) (*Source, error){d.named, d.variables, d.gitHub, d.mounted, d.tokenRequest, d.google} {
 		s, err := place(ctx)
 		if err != nil {
 			return nil, err
@@ -131,7 +135,7 @@ func (d *detection) gitHub(context.Context) (*Source, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: ACTIONS_ID_TOKEN_REQUEST_URL: %w", name, err)
 		}
-		return &Source{Name: name, Place: u.Host, fetch: fromGitHub(d.env.HTTP, u, bearer)}, nil
+		return &Source{Name: name, Place: u.Host, PerAudience: true, fetch: fromGitHub(d.env.HTTP, u, bearer)}, nil
 	case d.getenv("GITHUB_ACTIONS") == "true":
 		d.missed(name, "ACTIONS_ID_TOKEN_REQUEST_URL and ACTIONS_ID_TOKEN_REQUEST_TOKEN are not both set: the job may not ask for a token")
 		d.advice = []string{gitHubAdvice}
@@ -149,43 +153,6 @@ const gitHubAdvice = `Let the job ask for its identity token; paste this into th
 
 A workflow that a fork's pull request started, and a reusable workflow whose caller lacks the permission, get none.`
 
-// The conventional places of a token that was mounted for this gateway. A token
-// for anyone else must not be shown to us, nor ours to anyone else.
-const (
-	kubernetesTokens = "/var/run/secrets/tokens/cambio" //nolint:gosec // a path
-	kubernetesOwn    = "/var/run/secrets/cambio/token"
-	defaultToken     = "/var/run/secrets/kubernetes.io/serviceaccount/token" //nolint:gosec // a path
-)
-
-func (d *detection) kubernetes(context.Context) (*Source, error) {
-	const name = "Kubernetes"
-	for _, path := range []string{kubernetesTokens, kubernetesOwn} {
-		if _, err := d.readFile(path); !errors.Is(err, fs.ErrNotExist) {
-			return &Source{Name: name, Place: path, fetch: fromFile(d.readFile, path)}, nil
-		}
-	}
-	if _, err := d.readFile(defaultToken); errors.Is(err, fs.ErrNotExist) {
-		d.missed(name, "neither "+kubernetesTokens+" nor "+kubernetesOwn+" is there")
-		return nil, nil
-	}
-	// The default token is for the API server: whoever receives it can act as the
-	// pod. It is never sent, not even to a gateway that would refuse it.
-	d.missed(name, "this is a pod, but only its default token is there, which is for the API server alone and is never sent")
-	d.advice = append(d.advice, fmt.Sprintf(kubernetesAdvice, d.audience()))
-	return nil, nil
-}
-
-const kubernetesAdvice = `Mount a token for the gateway; paste this into the pod:
-
-    containers:
-      - volumeMounts:
-          - {name: cambio, mountPath: /var/run/secrets/cambio, readOnly: true}
-    volumes:
-      - name: cambio
-        projected:
-          sources:
-            - serviceAccountToken: {audience: %q, expirationSeconds: 3600, path: token}`
-
 func (d *detection) google(ctx context.Context) (*Source, error) {
 	const name = "Google metadata server"
 	host := metadataHost
@@ -201,7 +168,7 @@ func (d *detection) google(ctx context.Context) (*Source, error) {
 		d.missed(name, fmt.Sprintf("%s: %v", host, err))
 		return nil, nil // almost every machine has none; why is listed
 	}
-	return &Source{Name: name, Place: host, fetch: fromGoogle(d.env.HTTP, host)}, nil
+	return &Source{Name: name, Place: host, PerAudience: true, fetch: fromGoogle(d.env.HTTP, host)}, nil
 }
 
 // none is the error for nothing found.

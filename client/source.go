@@ -30,13 +30,16 @@ type Source struct {
 	Place string // where it is: a file, a variable, a host; never the token
 	// Looked lists the places that were tried before this one.
 	Looked []Look
+	// PerAudience says that each token is minted for the audience that Token is
+	// given, so that a gateway's nonce can be a part of it.
+	PerAudience bool
 
 	fetch func(ctx context.Context, audience string) (string, error)
 }
 
 // NewSource returns a source for a place that [Detect] does not know. fetch is
 // called for every attempt and returns a JWT; an error of it that wraps
-// [ErrUnreachable] is tried again.
+// [ErrUnreachable] is tried again. Set PerAudience where fetch heeds the audience.
 func NewSource(name string, fetch func(ctx context.Context, audience string) (string, error)) *Source {
 	return &Source{Name: name, fetch: fetch}
 }
