@@ -1,0 +1,139 @@
+package aws
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/smithy-go"
+
+	"cambio/exchange"
+	"cambio/trust"
+)
+
+const (
+	maxAttempts = 3
+	maxBackoff  = 200 * time.Millisecond
+	// maxMessage cuts what AWS says, which the journal keeps, to a readable length.
+	maxMessage = 512
+	// maxWord bounds AWS's error codes and request ids, which are short.
+	maxWord = 64
+)
+
+// retryer asks again after a busy or broken AWS that answered, and after a
+// connection that was refused. Never after an attempt whose outcome is unknown:
+// AWS may have issued, and a second credential would be one too many for the
+// decision. Attempts are few and close, because a caller waits.
+func retryer() aws.Retryer {
+	return retry.NewStandard(func(o *retry.StandardOptions) {
+		o.MaxAttempts = maxAttempts
+		o.MaxBackoff = maxBackoff
+		o.Backoff = retry.NewExponentialJitterBackoff(maxBackoff)
+		o.RateLimiter = ratelimit.None // places bound the calls; a shared bucket would let one outage forbid the next retry
+		o.Retryables = []retry.IsErrorRetryable{retry.IsErrorRetryableFunc(retryable)}
+	})
+}
+
+func retryable(err error) aws.Ternary {
+	var l *lost
+	var r *refused
+	var answer *awshttp.ResponseError
+	var api smithy.APIError
+	switch {
+	case errors.As(err, &l):
+		return aws.FalseTernary
+	case errors.As(err, &r):
+		return aws.TrueTernary
+	case errors.As(err, &api) && slices.Contains(passing(), api.ErrorCode()):
+		return aws.TrueTernary
+	case errors.As(err, &answer):
+		return aws.BoolTernary(answer.HTTPStatusCode() >= http.StatusInternalServerError || answer.HTTPStatusCode() == http.StatusTooManyRequests)
+	}
+	return aws.FalseTernary
+}
+
+// passing are the error codes that pass by themselves.
+func passing() []string {
+	return []string{"Throttling", "ThrottlingException", "ThrottledException", "RequestLimitExceeded", "TooManyRequestsException", "IDPCommunicationError", "RequestTimeout"}
+}
+
+// failure is the error of a call. Only where AWS answered, or nothing was sent,
+// is the token free again; everything unforeseen counts as issued.
+func failure(err error, assertion exchange.Secret, x extra) *exchange.Error {
+	var l *lost
+	if errors.As(err, &l) {
+		return unsure(errors.New(l.why))
+	}
+	var r *refused
+	if errors.As(err, &r) {
+		return exchange.Unanswered(trust.ReasonMintFailed, errors.New(r.why))
+	}
+	var answer *awshttp.ResponseError
+	if errors.As(err, &answer) && answer.HTTPStatusCode() >= http.StatusBadRequest {
+		return exchange.Unanswered(trust.ReasonMintFailed, said(answer, assertion, x))
+	}
+	return unsure(errors.New("the call did not come to an end in time, or the answer cannot be read"))
+}
+
+// said is what AWS answered: status, code, message and request id, without our
+// assertion, which a message might quote.
+func said(answer *awshttp.ResponseError, assertion exchange.Secret, x extra) error {
+	hide := func(s string) string {
+		s = strings.ReplaceAll(s, assertion.Reveal(), hidden)
+		if i := strings.LastIndexByte(assertion.Reveal(), '.'); i >= 0 && i+1 < len(assertion.Reveal()) {
+			s = strings.ReplaceAll(s, assertion.Reveal()[i+1:], hidden)
+		}
+		return clean(s)
+	}
+	var api smithy.APIError
+	if !errors.As(answer.Err, &api) {
+		return fmt.Errorf("AWS answered %d without a reason", answer.HTTPStatusCode())
+	}
+	text := fmt.Sprintf("AWS answered %d %s: %s", answer.HTTPStatusCode(), cut(hide(api.ErrorCode()), maxWord), hide(api.ErrorMessage()))
+	if id := answer.ServiceRequestID(); id != "" {
+		text += " (request " + cut(hide(id), maxWord) + ")"
+	}
+	if tag := x.largest(); tag != "" && api.ErrorCode() == "PackedPolicyTooLarge" {
+		text += "; the largest tag is " + tag
+	}
+	return errors.New(text)
+}
+
+const hidden = "[removed]"
+
+// likeToken finds a JWT, whole or in part.
+var likeToken = regexp.MustCompile(`eyJ[A-Za-z0-9_.~+/=%-]*`)
+
+// clean takes tokens and control characters out of a text from outside, and cuts
+// it. A line break could forge a line of the log.
+func clean(s string) string {
+	s = likeToken.ReplaceAllString(s, hidden)
+	s = strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, s)
+	return cut(s, maxMessage)
+}
+
+// cut shortens s to n bytes, at a character's end.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
