@@ -76,5 +76,5 @@ const (
 	ReasonStopsStale  Reason = "stops-stale"            // 503: the stop list is missing or older than 5 s
 	ReasonAuditSink   Reason = "audit-sink"             // 503: the journal cannot be written durably
 	ReasonMintFailed  Reason = "mint-failed"            // 503: the target did not issue
-	ReasonTargetBusy  Reason = "target-busy"  // 503: as many calls to the target are in flight as may be
+	ReasonTargetBusy  Reason = "target-busy"            // 503: as many calls to the target are in flight as may be
 )

@@ -36,10 +36,10 @@ const maxPacked = 2700
 const tagOverhead = 2
 
 var (
-	policyARN     = regexp.MustCompile(`^arn:(aws|aws-cn|aws-us-gov):iam::(aws|[0-9]{12}):policy/(?:[\w+=,.@-]+/)*[\w+=,.@-]{1,128}$`)
-	tagAlphabet   = regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$`)
+	policyARN      = regexp.MustCompile(`^arn:(aws|aws-cn|aws-us-gov):iam::(aws|[0-9]{12}):policy/(?:[\w+=,.@-]+/)*[\w+=,.@-]{1,128}$`)
+	tagAlphabet    = regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$`)
 	sourceAlphabet = regexp.MustCompile(`^[\w+=,.@-]*$`)
-	anyRole       = rolePattern(anyAccount)
+	anyRole        = rolePattern(anyAccount)
 )
 
 // extra are a grant's own fields. Each is sent only when the grant names it.

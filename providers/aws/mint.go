@@ -292,4 +292,3 @@ func unsure(err error) *exchange.Error {
 	e.Issued = true
 	return e
 }
-
