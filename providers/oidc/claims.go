@@ -19,9 +19,21 @@ const maxSubject = 1024
 // maxTime is the end of the year 9999, the last that RFC 3339 can write.
 const maxTime = 253402300799
 
-// audiences reads aud: a string, or a list of strings (RFC 7519 section 4.1.3),
-// without repetitions. Anything else names no audience at all.
+// audiences reads aud without the nonces in it and without repetitions.
 func audiences(claims map[string]any) []string {
+	raw := rawAudiences(claims)
+	list := raw[:0]
+	for _, aud := range raw {
+		if bare, _ := splitNonce(aud); !slices.Contains(list, bare) {
+			list = append(list, bare)
+		}
+	}
+	return list
+}
+
+// rawAudiences reads aud: a string, or a list of strings (RFC 7519 section
+// 4.1.3), without repetitions. Anything else names no audience at all.
+func rawAudiences(claims map[string]any) []string {
 	switch aud := claims["aud"].(type) {
 	case string:
 		if aud != "" {
@@ -49,6 +61,8 @@ func audiences(claims map[string]any) []string {
 func (p *provider) prove(t *token, now time.Time) (exchange.Proof, error) {
 	p.normalise(t.claims)
 	auds := audiences(t.claims)
+	nonce, nonceErr := nonceOf(t.claims)
+	bareAudience(t.claims)
 	proof := exchange.Proof{
 		Identity: trust.Identity{
 			Provider: p.Name,
@@ -57,6 +71,7 @@ func (p *provider) prove(t *token, now time.Time) (exchange.Proof, error) {
 			Claims:   t.claims,
 		},
 		ClockSkew: p.ClockSkew,
+		Nonce:     nonce,
 	}
 	if s, ok := t.claims["sub"].(string); ok && len(s) <= maxSubject && printable(s) {
 		proof.Subject = s
@@ -79,6 +94,9 @@ func (p *provider) prove(t *token, now time.Time) (exchange.Proof, error) {
 	case len(auds) > 1 && !p.AllowMultiAudience:
 		// Each of the other audiences could replay the token to us.
 		return proof, exchange.Refuse(trust.ReasonAudMultiple, nil)
+	}
+	if nonceErr != nil {
+		return proof, nonceErr
 	}
 	if expErr != nil {
 		return proof, exchange.Refuse(trust.ReasonExpMissing, expErr)

@@ -43,6 +43,46 @@ func TestVerify(t *testing.T) {
 	}
 }
 
+// TestNonces: a nonce of ours is taken off the audience or out of its claim, and
+// conditions see the bare audience.
+func TestNonces(t *testing.T) {
+	const n = "cn1.abc-_DEF"
+	long := "cn1." + strings.Repeat("a", 253)
+	for name, c := range map[string]struct {
+		claims object
+		nonce  string
+		want   trust.Reason
+	}{
+		"none":                  {object{}, "", ""},
+		"in aud":                {object{"aud": audience + "?nonce=" + n}, n, ""},
+		"in a list":             {object{"aud": []any{audience + "?nonce=" + n}}, n, ""},
+		"in the claim":          {object{"nonce": n}, n, ""},
+		"in both":               {object{"nonce": n, "aud": audience + "?nonce=" + n}, n, ""},
+		"bare and with it":      {object{"aud": []any{audience, audience + "?nonce=" + n}}, n, ""},
+		"two":                   {object{"nonce": n + "x", "aud": audience + "?nonce=" + n}, "", trust.ReasonNonceInvalid},
+		"two audiences":         {object{"aud": []any{audience + "?nonce=" + n, audience + "?nonce=" + n + "x"}}, "", trust.ReasonNonceInvalid},
+		"too long":              {object{"nonce": long}, "", trust.ReasonNonceInvalid},
+		"another's in aud":      {object{"aud": audience + "?nonce=abc"}, "", trust.ReasonAudMismatch},
+		"another's as a claim":  {object{"nonce": "n-0S6_WzA2Mj"}, "", ""},
+		"for another audience":  {object{"aud": "https://other.test?nonce=" + n}, n, trust.ReasonAudMismatch},
+		"another query":         {object{"aud": audience + "?x=1&nonce=" + n}, "", trust.ReasonAudMismatch},
+		"twice in one audience": {object{"aud": audience + "?nonce=" + n + "?nonce=" + n}, n, trust.ReasonAudMismatch},
+	} {
+		t.Run(name, func(t *testing.T) {
+			proof, err := newSet(t, config(provider())).Verify(context.Background(), rs256(with(c.claims)))
+			if got := reason(t, err); got != c.want {
+				t.Fatalf("%s, want %q", got, c.want)
+			}
+			if proof.Nonce != c.nonce {
+				t.Errorf("nonce %q, want %q", proof.Nonce, c.nonce)
+			}
+			if aud, ok := proof.Claims["aud"].(string); c.want == "" && ok && aud != audience {
+				t.Errorf("conditions see the audience %q", aud)
+			}
+		})
+	}
+}
+
 // TestClaims starts from a good token and changes claims.
 func TestClaims(t *testing.T) {
 	now := start().Unix()
