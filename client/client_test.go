@@ -89,6 +89,7 @@ func TestExchange(t *testing.T) {
 	c.Now = func() time.Time { return now }
 	got, err := c.Exchange(t.Context(), client.Request{
 		Target: "orders-api", Resource: "arn:aws:iam::1:role/a", Scopes: []string{"orders:read", "orders:list"}, TTL: 5 * time.Minute, Trust: "payments",
+		Type: "urn:ietf:params:oauth:token-type:jwt",
 	}, counting())
 	if err != nil {
 		t.Fatal(err)
@@ -109,6 +110,8 @@ func TestExchange(t *testing.T) {
 		"scope":              {"orders:read orders:list"},
 		"ttl":                {"300"},
 		"trust":              {"payments"},
+
+		"requested_token_type": {"urn:ietf:params:oauth:token-type:jwt"},
 	}
 	if diff := cmp.Diff(wantForm, form); diff != "" {
 		t.Errorf("form: %s", diff)
