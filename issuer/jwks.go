@@ -99,24 +99,19 @@ func (r Ring) publish(now time.Time) (set []byte, until time.Time, err error) {
 	slices.SortStableFunc(keys, func(a, b Key) int {
 		return cmp.Or(cmp.Compare(rank[a.State], rank[b.State]), cmp.Compare(b.Alg, a.Alg), cmp.Compare(a.KID, b.KID))
 	})
-	out := struct {
-		Keys []jwk `json:"keys"`
-	}{Keys: make([]jwk, 0, len(keys))}
+	out := KeySet{keys: make([]jwk, 0, len(keys))}
 	for _, k := range keys {
 		j, err := k.jwk()
 		if err != nil {
 			return nil, time.Time{}, err
 		}
-		out.Keys = append(out.Keys, j)
+		out.keys = append(out.keys, j)
 		if end := k.PublishedUntil(); !end.IsZero() && (until.IsZero() || end.Before(until)) {
 			until = end
 		}
 	}
-	set, err = json.Marshal(out)
-	if err != nil {
-		return nil, time.Time{}, fmt.Errorf("issuer: encode the key set: %w", err)
-	}
-	return set, until, nil
+	set, err = out.Bytes()
+	return set, until, err
 }
 
 // metadata is the discovery document. AWS and kube-apiserver want the three

@@ -39,7 +39,7 @@ var (
 	ErrWeakKey    = errors.New("issuer: weak key")            // CheckStrength
 	ErrNoKeys     = errors.New("issuer: no keys yet")         // of a Store that was never saved to: generate
 	ErrUnknownKey = errors.New("issuer: no such key")         // Revoke
-	ErrNoNext     = errors.New("issuer: no next key to take") // Rotate
+	ErrNoNext     = errors.New("issuer: no next key to take") // Rotate, Revoke
 )
 
 // Key is one signing key. Its signer may be in memory or in a KMS.
@@ -51,6 +51,17 @@ type Key struct {
 	Published time.Time // when relying parties could first see it
 	Activated time.Time // zero while it is next
 	Retired   time.Time // zero until it is retired
+}
+
+// InSoftware reports whether the private key is in the memory of this process,
+// and not in a KMS or an HSM.
+func (k Key) InSoftware() bool {
+	switch k.Signer.(type) {
+	case *rsa.PrivateKey, *ecdsa.PrivateKey:
+		return true
+	default:
+		return false
+	}
 }
 
 // Ring is all keys of an issuer: an immutable value. Its methods return a new

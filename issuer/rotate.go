@@ -65,6 +65,10 @@ func Generate(now time.Time, random io.Reader) (Ring, error) {
 // PublishAhead is a *[TooSoonError], a missing one ErrNoNext; nothing changes
 // then. With force it goes on regardless: relying parties that hold an older key
 // set refuse our tokens until they fetch it again.
+//
+// An algorithm whose active key is not in software gets no new next key: one made
+// here would quietly move the signing key out of its KMS. [Import] brings the
+// next one; until then Rotate is ErrNoNext, with force too.
 func Rotate(r Ring, now time.Time, random io.Reader, force bool) (Ring, error) {
 	if err := r.Validate(); err != nil {
 		return Ring{}, err
@@ -87,13 +91,56 @@ func Rotate(r Ring, now time.Time, random io.Reader, force bool) (Ring, error) {
 		}
 		out.Keys = append(out.Keys, k)
 	}
-	return out.refill(now, random)
+	return out.refill(r, now, random)
+}
+
+// Import makes a key that lives elsewhere, such as in a KMS, the next one of its
+// algorithm, in the place of the next key that was there: that one never signed.
+// The key is published from now on and signs after [PublishAhead], by [Rotate].
+// The error wraps ErrWeakKey for a key that we do not sign with, ErrRing for one
+// that is in the ring already.
+func Import(r Ring, signer crypto.Signer, now time.Time) (Ring, error) {
+	if err := r.Validate(); err != nil {
+		return Ring{}, err
+	}
+	alg, err := CheckStrength(signer.Public())
+	if err != nil {
+		return Ring{}, err
+	}
+	kid, err := KeyID(signer.Public())
+	if err != nil {
+		return Ring{}, err
+	}
+	if k, ok := r.Find(kid); ok {
+		return Ring{}, fmt.Errorf("%w: key %s is in it already, as the %s one", ErrRing, kid, k.State)
+	}
+	out := Ring{}
+	for _, k := range r.Keys {
+		if k.Alg != alg || k.State != Next {
+			out.Keys = append(out.Keys, k)
+		}
+	}
+	out.Keys = append(out.Keys, Key{KID: kid, Alg: alg, State: Next, Signer: signer, Published: stamp(now)})
+	return out, out.Validate()
 }
 
 // Revoke takes a key out of the ring at once. If it was active, the next key
-// takes over at once, however young it is; a new next key is published. The
-// error is ErrUnknownKey, wrapped, if there is no such key.
+// takes over at once, however young it is; a new next key is published, by the
+// rule of [Rotate]. The error is ErrUnknownKey, wrapped, if there is no such key,
+// and ErrNoNext if it is an active key that is not in software and no next one is
+// there: import one, or [RevokeAnyway].
 func Revoke(r Ring, kid string, now time.Time, random io.Reader) (Ring, error) {
+	return revoke(r, kid, now, random, r)
+}
+
+// RevokeAnyway is Revoke that makes the new active key in software where no next
+// one is there to take over, whatever the revoked one was.
+func RevokeAnyway(r Ring, kid string, now time.Time, random io.Reader) (Ring, error) {
+	return revoke(r, kid, now, random, Ring{})
+}
+
+// revoke hands refill the ring that says which keys were not in software.
+func revoke(r Ring, kid string, now time.Time, random io.Reader, before Ring) (Ring, error) {
 	if err := r.Validate(); err != nil {
 		return Ring{}, err
 	}
@@ -106,11 +153,12 @@ func Revoke(r Ring, kid string, now time.Time, random io.Reader) (Ring, error) {
 			out.Keys = append(out.Keys, k)
 		}
 	}
-	return out.refill(now, random)
+	return out.refill(before, now, random)
 }
 
-// refill gives each algorithm its active and its next key again.
-func (r Ring) refill(now time.Time, random io.Reader) (Ring, error) {
+// refill gives each algorithm its active and its next key again. A key that was
+// active in before and not in software is only replaced by one that is there.
+func (r Ring) refill(before Ring, now time.Time, random io.Reader) (Ring, error) {
 	for _, alg := range algs() {
 		if _, ok := r.find(alg, Active); !ok {
 			promoted := false
@@ -122,6 +170,9 @@ func (r Ring) refill(now time.Time, random io.Reader) (Ring, error) {
 				}
 			}
 			if !promoted {
+				if old, ok := before.find(alg, Active); ok && !old.InSoftware() {
+					return Ring{}, fmt.Errorf("%w: %s", ErrNoNext, alg)
+				}
 				k, err := newKey(alg, Active, now, random)
 				if err != nil {
 					return Ring{}, err
@@ -129,7 +180,8 @@ func (r Ring) refill(now time.Time, random io.Reader) (Ring, error) {
 				r.Keys = append(r.Keys, k)
 			}
 		}
-		if _, ok := r.find(alg, Next); !ok {
+		active, _ := r.find(alg, Active)
+		if _, ok := r.find(alg, Next); !ok && active.InSoftware() {
 			k, err := newKey(alg, Next, now, random)
 			if err != nil {
 				return Ring{}, err

@@ -72,11 +72,7 @@ type speaker struct {
 }
 
 func newSpeaker(k Key) speaker {
-	s := speaker{kid: k.KID, alg: k.Alg, signer: k.Signer}
-	switch k.Signer.(type) {
-	case *rsa.PrivateKey, *ecdsa.PrivateKey:
-		s.local = true
-	}
+	s := speaker{kid: k.KID, alg: k.Alg, signer: k.Signer, local: k.InSoftware()}
 	header := func(t Type) string {
 		// A kid is hex and the rest is constant: nothing to escape.
 		h := `{"alg":"` + string(k.Alg) + `","kid":"` + k.KID + `","typ":"` + string(t) + `"}`
