@@ -25,6 +25,7 @@ type ask struct {
 	ttl       string
 	trust     string
 	dryRun    bool
+	kind      string // what the credential must be; "" leaves it to the target
 }
 
 func (a *ask) serverFlags(cmd *cobra.Command) {
@@ -52,7 +53,7 @@ func (a *ask) request() (client.Request, error) {
 	}
 	r := client.Request{
 		Target: a.to, Resource: a.resource, Scopes: strings.Fields(a.scope),
-		Trust: a.trust, DryRun: a.dryRun, Audience: a.audience,
+		Trust: a.trust, DryRun: a.dryRun, Audience: a.audience, Type: a.kind,
 	}
 	if a.ttl != "" {
 		ttl, ok := strictyaml.ParseDuration(a.ttl)
@@ -121,19 +122,34 @@ prints the credential that comes back.
 
 Looked for, in this order: --token-file, CAMBIO_TOKEN, CAMBIO_TOKEN_FILE, a
 GitHub Actions job (needs permissions: id-token: write), a Kubernetes token that
-is projected for Cambio, Google's metadata server.
+is projected for Cambio, the Kubernetes API server where the pod's service account
+may create its own tokens, Google's metadata server. The last two and GitHub sign
+a nonce of the gateway into the token, which makes it worthless to a thief.
 
-  -o token   the credential alone (default)
-  -o env     export CAMBIO_ACCESS_TOKEN=..., for eval
-  -o json    everything, with its end and the decision id
+  -o token         the credential alone (default)
+  -o env           export CAMBIO_ACCESS_TOKEN=..., for eval; for an AWS target
+                   AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN
+                   and AWS_CREDENTIAL_EXPIRATION (unset AWS_PROFILE: some AWS
+                   clients look there first)
+  -o json          everything, with its end and the decision id
+  -o aws-process   what an AWS client expects of its credential_process; in
+                   ~/.aws/config:
+
+    [profile deploy]
+    credential_process = cambio exchange --server https://id.acme.example --to aws-prod -o aws-process
 
 A credential is never printed to a terminal without --show.`,
 		Example: `  curl -H "Authorization: Bearer $(cambio exchange --to orders-api)" https://orders.acme.example/
-  cambio exchange --to orders-api --scope orders:read --ttl 5m -o json > credential.json`,
+  cambio exchange --to orders-api --scope orders:read --ttl 5m -o json > credential.json
+  aws --profile deploy sts get-caller-identity`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := c.checkOutput("text", "token", "env", "json"); err != nil {
+			if err := c.checkOutput("text", "token", "env", "json", "aws-process"); err != nil {
 				return err
+			}
+			process := c.output == "aws-process"
+			if process && a.dryRun {
+				return usage("--output aws-process: a dry run issues nothing to print")
 			}
 			if c.io.outTTY && !c.show && !a.dryRun {
 				return &failure{
@@ -141,9 +157,17 @@ A credential is never printed to a terminal without --show.`,
 					next: "pipe it, run the command that needs it with `cambio exec`, or add --show",
 				}
 			}
+			if process {
+				a.kind = client.TypeAWS // so that nothing else is issued
+			}
 			cred, err := a.exchange(cmd.Context())
-			if err != nil {
+			switch {
+			case err != nil && process:
+				return refusedProcess(err, a.to)
+			case err != nil:
 				return err
+			case process:
+				return c.printProcess(cred)
 			}
 			return c.printCredential(cred)
 		},
@@ -172,13 +196,4 @@ func (c *common) printCredential(cred client.Credential) error {
 		return nil
 	}
 	return lines(c.io.out, "%s", cred.AccessToken)
-}
-
-// credentialEnv is the credential as environment variables.
-func credentialEnv(cred client.Credential) []string {
-	return []string{
-		"CAMBIO_ACCESS_TOKEN=" + cred.AccessToken,
-		"CAMBIO_EXPIRES_AT=" + cred.ExpiresAt.UTC().Format(time.RFC3339),
-		"CAMBIO_DECISION_ID=" + cred.DecisionID,
-	}
 }

@@ -30,9 +30,13 @@ func execCommand(c *common) *cobra.Command {
   CAMBIO_EXPIRES_AT     when it ends, RFC 3339
   CAMBIO_DECISION_ID    what to quote when asking about it
 
-in its environment, and nowhere else. Signals are passed on; the exit status is
-the command's own.`,
-		Example: `  cambio exec --to orders-api -- ./report.sh`,
+in its environment, and nowhere else. For an AWS target the credential is in
+AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and
+AWS_CREDENTIAL_EXPIRATION instead, and the variables that lead AWS clients to
+another one, such as AWS_PROFILE, are taken away. Signals are passed on; the exit
+status is the command's own.`,
+		Example: `  cambio exec --to orders-api -- ./report.sh
+  cambio exec --to aws-prod -- aws sts get-caller-identity`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return &failure{code: exitUsage, err: errors.New("missing command"), next: "cambio exec --to TARGET -- COMMAND"}
@@ -44,7 +48,7 @@ the command's own.`,
 			if err != nil {
 				return err
 			}
-			return c.runChild(cmd.Context(), args, credentialEnv(cred))
+			return c.runChild(cmd.Context(), args, childEnv(os.Environ(), cred))
 		},
 	}
 	a.exchangeFlags(cmd)
@@ -52,11 +56,12 @@ the command's own.`,
 	return cmd
 }
 
-// runChild runs the command until it ends by itself. ctx ends with the first
+// runChild runs the command until it ends by itself, with env as its whole
+// environment. ctx ends with the first
 // signal, and must not kill the child, which gets the signal itself.
 func (c *common) runChild(ctx context.Context, args, env []string) error {
 	child := exec.CommandContext(context.WithoutCancel(ctx), args[0], args[1:]...) //nolint:gosec // running the user's command is the purpose
-	child.Env = append(os.Environ(), env...)
+	child.Env = env
 	child.Stdin, child.Stdout, child.Stderr = c.io.in, c.io.out, c.io.err
 	signals := make(chan os.Signal, 8) // a burst; one lost in it was sent twice
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)

@@ -34,7 +34,7 @@ func TestStories(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "waitready": waitReady, "waitfile": waitFile, "signal": sendSignal,
 			"job": job, "token": writeToken, "requested": requested, "front": startFront, "fresh": fresh,
-			"json": checkJSON, "jsonenv": jsonEnv, "cut": cut,
+			"awsgateway": startAWSGateway, "json": checkJSON, "jsonenv": jsonEnv, "cut": cut,
 		},
 	})
 }

@@ -138,6 +138,10 @@ func startFront(ts *testscript.TestScript, _ bool, args []string) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
+		if r.URL.Path == "/nonce" {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
 		if left == 0 {
 			onward.ServeHTTP(w, r)
 			return

@@ -36,7 +36,7 @@ func user(t *testing.T) (s *stdio, asked *int) {
 }
 
 func TestNoSecretOnATerminal(t *testing.T) {
-	for _, output := range []string{"text", "token", "env", "json"} {
+	for _, output := range []string{"text", "token", "env", "json", "aws-process"} {
 		t.Run(output, func(t *testing.T) {
 			s, asked := user(t)
 			code := run(context.Background(), s, []string{"exchange", "--to", "orders-api", "-o", output})

@@ -18,7 +18,7 @@ func whoamiCommand(c *common) *cobra.Command {
 		Short: "Show the identity that this workload would present",
 		Long: `Finds the ambient identity as "cambio exchange" does, fetches a token, and shows
 where it came from and what it claims. The token itself is not shown and not
-sent; its signature is not checked.`,
+sent; its signature is not checked, and no nonce is asked for.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := c.checkOutput("text", "json"); err != nil {

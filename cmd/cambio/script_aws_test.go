@@ -1,0 +1,110 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"cambio/client"
+)
+
+// awsGateway is a strict gateway with an AWS target: it takes a token for its
+// own audience with a nonce that it gave, once, and is broken in the ways that
+// the targets' names say.
+type awsGateway struct {
+	mu     sync.Mutex
+	url    string
+	given  int
+	nonces map[string]bool // not yet used
+	wrong  []string        // what no client of ours may ask
+}
+
+const storyDecision = "0198c2f0-5b1e-7c3a-9d4e-2f6a8b0c1d2e"
+
+// awsgateway: from here on CAMBIO_SERVER is a gateway with the targets aws-prod
+// (give AWS credentials), aws-half (half of them), aws-other (a JWT whatever was
+// asked for) and orders-api (a JWT).
+func startAWSGateway(ts *testscript.TestScript, _ bool, _ []string) {
+	g := &awsGateway{nonces: map[string]bool{}}
+	server := httptest.NewServer(g)
+	g.url = server.URL
+	ts.Defer(func() {
+		server.Close()
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if len(g.wrong) > 0 {
+			ts.Fatalf("unexpected requests: %v", g.wrong)
+		}
+	})
+	ts.Setenv("CAMBIO_SERVER", server.URL)
+}
+
+func (g *awsGateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	status, body := http.StatusNotImplemented, any(map[string]any{"error": "server_error"})
+	switch r.Method + " " + r.URL.RequestURI() {
+	case "POST /nonce":
+		g.given++
+		nonce := fmt.Sprintf("cn1.story-%d", g.given)
+		g.nonces[nonce] = true
+		status, body = http.StatusOK, map[string]any{"nonce": nonce, "expires_in": 300}
+	case "POST /token":
+		if err := r.ParseForm(); err != nil {
+			g.wrong = append(g.wrong, err.Error())
+		}
+		status, body = g.token(r)
+	default:
+		g.wrong = append(g.wrong, r.Method+" "+r.URL.String())
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cambio-Decision-Id", storyDecision)
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body)
+}
+
+func (g *awsGateway) token(r *http.Request) (int, any) {
+	refused := map[string]any{"error": "invalid_request", "error_description": "The request was refused. Quote decision_id to the owner of the trust.", "decision_id": storyDecision}
+	claims, err := client.Unverified(r.PostForm.Get("subject_token"))
+	audience, _ := claims["aud"].(string)
+	nonce, whole := strings.CutPrefix(audience, g.url+"?nonce=")
+	if err != nil || !whole || !g.nonces[nonce] {
+		g.wrong = append(g.wrong, fmt.Sprintf("a token for %q: %v", audience, err))
+		return http.StatusBadRequest, refused
+	}
+	delete(g.nonces, nonce)
+	target, kind := r.PostForm.Get("audience"), r.PostForm.Get("requested_token_type")
+	if target == "orders-api" || target == "aws-other" {
+		if kind == client.TypeAWS && target == "orders-api" {
+			return http.StatusBadRequest, refused
+		}
+		return http.StatusOK, map[string]any{
+			"access_token": "the.secret.jwt", "issued_token_type": "urn:ietf:params:oauth:token-type:jwt", "token_type": "Bearer",
+			"expires_in": 900, "decision_id": storyDecision,
+		}
+	}
+	if kind != "" && kind != client.TypeAWS {
+		g.wrong = append(g.wrong, "requested_token_type "+kind)
+	}
+	credentials := map[string]any{
+		"Version": 1, "AccessKeyId": "ASIAIOSFODNN7EXAMPLE", "SecretAccessKey": "the-secret/key+", "SessionToken": "the-secret/session==",
+		"Expiration": time.Now().Add(15 * time.Minute).UTC().Format(time.RFC3339),
+	}
+	if target == "aws-half" {
+		delete(credentials, "SessionToken")
+	}
+	text, err := json.Marshal(credentials)
+	if err != nil {
+		g.wrong = append(g.wrong, err.Error())
+	}
+	return http.StatusOK, map[string]any{
+		"access_token": string(text), "issued_token_type": client.TypeAWS, "token_type": "N_A",
+		"expires_in": 900, "decision_id": storyDecision, "credentials": credentials,
+	}
+}
