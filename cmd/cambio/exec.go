@@ -57,8 +57,8 @@ status is the command's own.`,
 }
 
 // runChild runs the command until it ends by itself, with env as its whole
-// environment. ctx ends with the first
-// signal, and must not kill the child, which gets the signal itself.
+// environment. ctx ends with the first signal, and must not kill the child, which
+// gets the signal itself.
 func (c *common) runChild(ctx context.Context, args, env []string) error {
 	child := exec.CommandContext(context.WithoutCancel(ctx), args[0], args[1:]...) //nolint:gosec // running the user's command is the purpose
 	child.Env = env
