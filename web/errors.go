@@ -23,6 +23,9 @@ const (
 	methodNotAllowed exchange.Code = "method_not_allowed"
 	bodyTooLarge     exchange.Code = "body_too_large"
 	unsupportedMedia exchange.Code = "unsupported_media_type"
+	// authorizationSent is a client's attempt to authenticate by a header; RFC 6749
+	// section 5.2 wants 401 then, and only then.
+	authorizationSent exchange.Code = "authorization_sent"
 )
 
 // answerOf is the one table that turns a refusal into HTTP: RFC 6749 section
@@ -37,7 +40,11 @@ func answerOf(code exchange.Code) (status int, oauth string) {
 		return http.StatusBadRequest, "invalid_scope"
 	case exchange.UnsupportedGrantType:
 		return http.StatusBadRequest, "unsupported_grant_type"
+	case exchange.InvalidGrant:
+		return http.StatusBadRequest, "invalid_grant"
 	case exchange.InvalidClient:
+		return http.StatusBadRequest, "invalid_client"
+	case authorizationSent:
 		return http.StatusUnauthorized, "invalid_client"
 	case notFound:
 		return http.StatusNotFound, "invalid_request"
@@ -81,7 +88,7 @@ func (s *server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		seconds := max(1, int64(math.Ceil(float64(e.RetryAfter)/float64(time.Second))))
 		h.Set("Retry-After", strconv.FormatInt(seconds, 10))
 	}
-	if e.Code == exchange.InvalidClient {
+	if e.Code == authorizationSent {
 		h.Set("WWW-Authenticate", "Basic") // RFC 6749 section 5.2: the scheme that was tried
 	}
 	writeJSON(w, status, refusal{code, description, callOf(r.Context()).decision})
@@ -109,7 +116,7 @@ func (s *server) nothingHere(w http.ResponseWriter, r *http.Request) {
 
 func (s *server) wrongMethod(w http.ResponseWriter, r *http.Request) {
 	allow := "GET, HEAD"
-	if r.URL.Path == "/token" {
+	if r.URL.Path == "/token" || r.URL.Path == "/nonce" {
 		allow = http.MethodPost
 	}
 	w.Header().Set("Allow", allow)

@@ -20,11 +20,10 @@ import (
 //
 //nolint:gosec // names of token types, no credentials
 const (
-	tokenExchangeGrant = "urn:ietf:params:oauth:grant-type:token-exchange"
-	typeJWT            = "urn:ietf:params:oauth:token-type:jwt"
-	typeIDToken        = "urn:ietf:params:oauth:token-type:id_token"
-	typeAccessToken    = "urn:ietf:params:oauth:token-type:access_token"
-	typeAWS            = "urn:cambio:token-type:aws-credentials"
+	typeJWT         = "urn:ietf:params:oauth:token-type:jwt"
+	typeIDToken     = "urn:ietf:params:oauth:token-type:id_token"
+	typeAccessToken = "urn:ietf:params:oauth:token-type:access_token"
+	typeAWS         = "urn:cambio:token-type:aws-credentials"
 )
 
 // usualBody is as long as the forms of most callers, in bytes.
@@ -33,6 +32,10 @@ const usualBody = 8 << 10
 // form is the token endpoint's form, in its one canonical meaning.
 type form struct {
 	values        url.Values // for the OAuth binding: what it knows, normalised
+	grant         grant
+	token         string // the token that is exchanged, whichever grant brought it
+	target        string
+	resource      string
 	requestedType string
 	trust         string
 	scopes        []string
@@ -53,30 +56,35 @@ func malformed(param, what string) *exchange.Error {
 // checked the first value, or the body, would have checked another request than
 // the one that is served.
 func readForm(w http.ResponseWriter, r *http.Request) (form, error) {
-	if err := checkEnvelope(r); err != nil {
-		return form{}, err
-	}
-	// Room at once for a usual form; one that announces more gets its room as its
-	// bytes arrive.
-	body := bytes.NewBuffer(make([]byte, 0, min(max(r.ContentLength, 0), usualBody)+bytes.MinRead))
-	if _, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody)); err != nil {
-		if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
-			return form{}, &exchange.Error{Code: bodyTooLarge, Reason: trust.ReasonTooLarge, Tell: "The body is above 64 KiB."}
-		}
-		return form{}, malformed("body", "could not be read")
-	}
-	values, err := parseForm(body.String())
+	values, err := readBody(w, r)
 	if err != nil {
 		return form{}, err
 	}
 	return normalise(values)
 }
 
+// readBody reads a form's parameters, each of which is there once.
+func readBody(w http.ResponseWriter, r *http.Request) (url.Values, error) {
+	if err := checkEnvelope(r); err != nil {
+		return nil, err
+	}
+	// Room at once for a usual form; one that announces more gets its room as its
+	// bytes arrive.
+	body := bytes.NewBuffer(make([]byte, 0, min(max(r.ContentLength, 0), usualBody)+bytes.MinRead))
+	if _, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, maxBody)); err != nil {
+		if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+			return nil, &exchange.Error{Code: bodyTooLarge, Reason: trust.ReasonTooLarge, Tell: "The body is above 64 KiB."}
+		}
+		return nil, malformed("body", "could not be read")
+	}
+	return parseForm(body.String())
+}
+
 // checkEnvelope refuses by method, query, media type and coding, before a byte
 // of the body is read.
 func checkEnvelope(r *http.Request) error {
 	if len(r.Header.Values("Authorization")) > 0 { // an empty first one must not hide a second
-		return &exchange.Error{Code: exchange.InvalidClient, Reason: trust.ReasonClientAuth, Tell: "A token exchange takes no Authorization header; the subject_token is the proof."}
+		return &exchange.Error{Code: authorizationSent, Reason: trust.ReasonClientAuth, Tell: "A token exchange takes no Authorization header; the subject_token is the proof."}
 	}
 	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || media != "application/x-www-form-urlencoded" || len(r.Header.Values("Content-Type")) > 1 {
@@ -134,7 +142,7 @@ func knownParams() []string {
 	return []string{
 		"grant_type", "subject_token", "subject_token_type", "actor_token", "actor_token_type", "audience",
 		"resource", "scope", "requested_token_type", "ttl", "trust", "dry_run", "client_id",
-		"client_assertion", "client_assertion_type", "client_secret", "assertion",
+		"client_assertion", "client_assertion_type", "client_secret", "assertion", "provider",
 	}
 }
 
@@ -148,18 +156,11 @@ func shownName(key string) string {
 // normalise checks each parameter and leaves to the OAuth binding only what has
 // exactly one meaning.
 func normalise(v url.Values) (form, error) {
-	if err := require(v, "grant_type"); err != nil {
+	g, err := grantOf(v)
+	if err != nil {
 		return form{}, err
 	}
-	if v.Get("grant_type") != tokenExchangeGrant {
-		return form{}, &exchange.Error{Code: exchange.UnsupportedGrantType, Reason: trust.ReasonGrantType, Tell: "The grant_type must be " + tokenExchangeGrant + "."}
-	}
-	for _, name := range []string{"subject_token", "subject_token_type", "audience"} {
-		if err := require(v, name); err != nil {
-			return form{}, err
-		}
-	}
-	f := form{}
+	f := form{grant: g, token: v.Get(g.proof), target: v.Get("audience"), resource: v.Get("resource")}
 	for _, check := range []func(url.Values, *form) error{
 		checkTypes, checkActor, checkResource, checkScope, checkTTL, checkTrust, checkDryRun,
 	} {
@@ -167,15 +168,12 @@ func normalise(v url.Values) (form, error) {
 			return form{}, err
 		}
 	}
-	if err := exchange.CheckBounds(v.Get("subject_token")); err != nil {
-		return form{}, err
+	if err := exchange.CheckBounds(f.token); err != nil {
+		return form{}, g.refused(err)
 	}
-	f.values = url.Values{
-		"grant_type": v["grant_type"], "subject_token": v["subject_token"], "subject_token_type": v["subject_token_type"],
-		"audience": v["audience"], "client_id": {anonymousClient},
-	}
-	if v.Has("resource") {
-		f.values["resource"] = v["resource"]
+	f.values = url.Values{"grant_type": {g.name}, g.proof: {f.token}, "client_id": {anonymousClient}}
+	for _, name := range g.required {
+		f.values[name] = v[name]
 	}
 	return f, nil
 }
@@ -190,7 +188,7 @@ func require(v url.Values, name string) error {
 // checkTypes takes the subject token types that are verified alike, and the
 // types that some target issues; nothing is detected from the token itself.
 func checkTypes(v url.Values, f *form) error {
-	if t := v.Get("subject_token_type"); t != typeJWT && t != typeIDToken {
+	if t := v.Get("subject_token_type"); f.grant.name == tokenExchangeGrant && t != typeJWT && t != typeIDToken {
 		e := malformed("subject_token_type", "must be "+typeJWT+" or "+typeIDToken)
 		e.Reason = trust.ReasonTokenType
 		return e

@@ -3,6 +3,7 @@ package web
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -32,10 +33,8 @@ func (s *server) token(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *server) serveToken(w http.ResponseWriter, r *http.Request, c *call) error {
-	if s.c.Limiter != nil && c.address.IsValid() {
-		if wait := s.c.Limiter.Take(limitKey(c.address), s.c.Now()); wait > 0 {
-			return &exchange.Error{Code: exchange.Limited, Reason: trust.ReasonRateLimited, RetryAfter: wait}
-		}
+	if err := s.limitAddress(c); err != nil {
+		return err
 	}
 	form, err := readForm(w, r)
 	if err != nil {
@@ -55,6 +54,18 @@ func (s *server) serveToken(w http.ResponseWriter, r *http.Request, c *call) err
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(held.body.Len()))
 	_, _ = w.Write(held.body.Bytes()) // the peer has gone: the journal has the outcome
+	return nil
+}
+
+// limitAddress counts a request of the caller's address, before anything is
+// parsed.
+func (s *server) limitAddress(c *call) error {
+	if s.c.Limiter == nil || !c.address.IsValid() {
+		return nil
+	}
+	if wait := s.c.Limiter.Take(limitKey(c.address), s.c.Now()); wait > 0 {
+		return &exchange.Error{Code: exchange.Limited, Reason: trust.ReasonRateLimited, RetryAfter: wait}
+	}
 	return nil
 }
 
@@ -105,48 +116,78 @@ func newBinding(x Exchanger) http.Handler {
 // out; a form of any other kind never gets here.
 type canonical struct{}
 
-// Decode fills the two requests that a token exchange is made of.
+// Decode fills the requests that the grants are made of. Their tokens go to the
+// exchange from the call; what the library checks of them is that they are there.
 func (canonical) Decode(into any, values map[string][]string) error {
 	form := url.Values(values)
 	switch r := into.(type) {
 	case *op.ClientCredentials:
 		r.ClientID = form.Get("client_id")
+		r.ClientAssertion, r.ClientAssertionType = form.Get("client_assertion"), form.Get("client_assertion_type")
 	case *oidc.TokenExchangeRequest:
 		r.GrantType = oidc.GrantType(form.Get("grant_type"))
 		r.SubjectToken = form.Get("subject_token")
 		r.SubjectTokenType = oidc.TokenType(form.Get("subject_token_type"))
-		r.Audience, r.Resource = form["audience"], form["resource"]
+	case *oidc.JWTProfileGrantRequest:
+		r.Assertion = form.Get("assertion")
+	case *oidc.ClientCredentialsRequest:
+		r.ClientAssertion, r.ClientAssertionType = form.Get("client_assertion"), form.Get("client_assertion_type")
 	default:
 		return fmt.Errorf("web: no form for a %T", into)
 	}
 	return nil
 }
 
-// binding implements op.Server for the one grant that is served.
+// binding implements op.Server for the grants that are served.
 type binding struct {
 	op.UnimplementedServer
 	exchanger Exchanger
 }
 
-// VerifyClient gives every request the same client, which may do one thing.
-func (b *binding) VerifyClient(context.Context, *op.Request[op.ClientCredentials]) (op.Client, error) {
-	return workloadClient{}, nil
+// VerifyClient gives every request the same client. Its assertion, where it
+// brings one, is the token that the exchange proves.
+func (b *binding) VerifyClient(_ context.Context, r *op.Request[op.ClientCredentials]) (op.Client, error) {
+	return workloadClient{asserted: r.Data.ClientAssertion != ""}, nil
 }
 
 // workloadClient is the anonymous client. The library asks it for no more than
 // is defined here; the embedded nil interface would panic on anything else, and
 // a panic is an answer of server_error.
-type workloadClient struct{ op.Client }
+type workloadClient struct {
+	op.Client
+	asserted bool
+}
 
 // GetID is the same for all.
 func (workloadClient) GetID() string { return anonymousClient }
 
-// AuthMethod is none: the subject token is the proof.
-func (workloadClient) AuthMethod() oidc.AuthMethod { return oidc.AuthMethodNone }
+// AuthMethod is none, as the subject token is the proof, or the assertion.
+func (c workloadClient) AuthMethod() oidc.AuthMethod {
+	if c.asserted {
+		return oidc.AuthMethodPrivateKeyJWT
+	}
+	return oidc.AuthMethodNone
+}
 
-// GrantTypes is token exchange alone.
+// GrantTypes are those that need a client.
 func (workloadClient) GrantTypes() []oidc.GrantType {
-	return []oidc.GrantType{oidc.GrantTypeTokenExchange}
+	return []oidc.GrantType{oidc.GrantTypeTokenExchange, oidc.GrantTypeClientCredentials}
+}
+
+// TokenExchange serves RFC 8693.
+func (b *binding) TokenExchange(ctx context.Context, _ *op.ClientRequest[oidc.TokenExchangeRequest]) (*op.Response, error) {
+	return b.exchange(ctx), nil
+}
+
+// JWTProfile serves a token as an authorization grant (RFC 7523 section 2.1).
+func (b *binding) JWTProfile(ctx context.Context, _ *op.Request[oidc.JWTProfileGrantRequest]) (*op.Response, error) {
+	return b.exchange(ctx), nil
+}
+
+// ClientCredentialsExchange serves a token as the client's own proof (RFC 7523
+// section 2.2).
+func (b *binding) ClientCredentialsExchange(ctx context.Context, _ *op.ClientRequest[oidc.ClientCredentialsRequest]) (*op.Response, error) {
+	return b.exchange(ctx), nil
 }
 
 // answer is the body of a 200 (RFC 8693 section 2.2.1).
@@ -157,6 +198,8 @@ type answer struct {
 	ExpiresIn       int64  `json:"expires_in"`
 	Scope           string `json:"scope,omitempty"`
 	Decision        string `json:"decision_id"`
+	// Credentials is what AccessToken holds as a text, of an AWS target.
+	Credentials json.RawMessage `json:"credentials,omitempty"`
 }
 
 // rehearsal is the body of a 200 to a dry run.
@@ -167,33 +210,37 @@ type rehearsal struct {
 	ExpiresIn  int64  `json:"expires_in"`
 }
 
-// TokenExchange runs the exchange. Its error goes to the call, not to the
-// library, which would log it and answer in its own words.
-func (b *binding) TokenExchange(ctx context.Context, r *op.ClientRequest[oidc.TokenExchangeRequest]) (*op.Response, error) {
+// exchange runs the exchange, whichever grant asked for it. An error goes to the
+// call, not to the library, which would log it and answer in its own words.
+func (b *binding) exchange(ctx context.Context) *op.Response {
 	c := callOf(ctx)
-	req := exchange.Request{
+	c.result, c.err = b.exchanger.Exchange(ctx, exchange.Request{
 		Decision:     c.decision,
-		SubjectToken: r.Data.SubjectToken,
+		SubjectToken: c.form.token,
 		Ask: trust.Request{
-			Target: r.Data.Audience[0], Trust: c.form.trust, Scopes: c.form.scopes,
+			Target: c.form.target, Resource: c.form.resource, Trust: c.form.trust, Scopes: c.form.scopes,
 			TTL: c.form.ttl, Address: c.address,
 		},
 		CredentialType: c.form.requestedType,
 		DryRun:         c.form.dryRun,
-	}
-	if len(r.Data.Resource) == 1 {
-		req.Ask.Resource = r.Data.Resource[0]
-	}
-	c.result, c.err = b.exchanger.Exchange(ctx, req)
+		RefusedAs:      c.form.grant.refusedAs,
+	})
 	if c.err != nil {
-		return op.NewResponse(nil), nil //nolint:nilerr // the call holds it
+		return op.NewResponse(nil)
 	}
 	seconds := int64(c.result.ExpiresIn / time.Second)
 	if c.result.DryRun {
-		return op.NewResponse(&rehearsal{DryRun: true, Decision: c.result.Decision, WouldAllow: true, ExpiresIn: seconds}), nil
+		return op.NewResponse(&rehearsal{DryRun: true, Decision: c.result.Decision, WouldAllow: true, ExpiresIn: seconds})
 	}
-	return op.NewResponse(&answer{
-		AccessToken: c.result.Credential.Value.Reveal(), IssuedTokenType: c.result.Credential.Type, TokenType: oidc.BearerToken,
+	cred := c.result.Credential
+	a := &answer{
+		AccessToken: cred.Value.Reveal(), IssuedTokenType: cred.Type, TokenType: oidc.BearerToken,
 		ExpiresIn: seconds, Scope: strings.Join(c.result.Scopes, " "), Decision: c.result.Decision,
-	}), nil
+	}
+	if cred.Type == typeAWS {
+		// No bearer token (RFC 8693 section 2.2.1); OAuth clients want a text in
+		// access_token, people the object.
+		a.TokenType, a.Credentials = "N_A", json.RawMessage(a.AccessToken)
+	}
+	return op.NewResponse(a)
 }

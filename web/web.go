@@ -28,13 +28,15 @@ type Voice interface {
 	JWKS() []byte
 }
 
-// Config is what the public handler works with. Limiter may be nil; all else is
-// required.
+// Config is what the public handler works with. Limiter and Nonces may be nil;
+// all else is required.
 type Config struct {
 	Exchanger      Exchanger
 	Voice          Voice
 	Issuer         string           // shown on the landing page and as the token endpoint's base
 	Limiter        exchange.Limiter // per address, asked before anything is parsed
+	Nonces         Nonces           // nil: there is no /nonce
+	NonceProvider  string           // the identity provider of a nonce whose caller names none; "": any
 	TrustedProxies []netip.Prefix   // whose X-Forwarded-For is believed
 	Observe        func(Outcome)    // told of every answer of the token endpoint
 	Now            func() time.Time //
@@ -79,6 +81,9 @@ func Handler(c Config) (http.Handler, error) {
 	r.NotFound(s.nothingHere)
 	r.MethodNotAllowed(s.wrongMethod)
 	r.Post("/token", s.token)
+	if c.Nonces != nil {
+		r.Post("/nonce", s.nonce)
+	}
 	for path, body := range map[string]func() []byte{
 		"/.well-known/openid-configuration":       c.Voice.Discovery,
 		"/.well-known/oauth-authorization-server": c.Voice.Discovery,
