@@ -1,11 +1,13 @@
-// Package stops keeps the kill switch's list of one replica: a file in the state
-// folder that the command line writes, also when the gateway does not answer,
-// and that the gateway looks at each second.
+// Package stops keeps the kill switch's list: with one replica a file in the
+// state folder, with several a key in Redis. The command line writes it, also
+// when no gateway answers, and each gateway looks at it once a second.
 //
 // The list is versioned, and the highest version wins. A list that is missing,
 // cannot be read, or is older than one that was seen before is no list: an error
-// is returned and nothing may be issued, because whoever can take the file away
-// or put an old one back would otherwise undo a stop.
+// is returned and nothing may be issued, because whoever can take the list away
+// or put an old one back would otherwise undo a stop. A lost file is made anew by
+// the operator; what Redis lost, the replicas put back by themselves, because a
+// restart or a failover is no attack there but Tuesday.
 package stops
 
 import (
@@ -25,18 +27,30 @@ import (
 )
 
 var (
-	// ErrInvalid says that a stop, or the file, is malformed.
+	// ErrInvalid says that a stop, or the list, is malformed.
 	ErrInvalid = errors.New("stops: invalid")
 	// ErrUnavailable says that there is no list to rely on: nothing may be issued.
 	ErrUnavailable = errors.New("stops: the list is not available")
 	// ErrNotFound says that there is no stop with this id.
 	ErrNotFound = errors.New("stops: no such stop")
+	// ErrUnconfirmed says that a change was written to Redis, or may have been,
+	// and could not be read back: nobody knows whether it is in force.
+	ErrUnconfirmed = errors.New("stops: the change could not be confirmed")
+)
+
+// These tell apart what all is ErrUnavailable, or ErrInvalid, to a caller.
+var (
+	errMissing     = errors.New("there is no list")
+	errNewer       = errors.New("a newer version of the program wrote it")
+	errUnreachable = errors.New("the store did not answer")
+	errUnsettled   = errors.New("the store has just been started or replaced, and a replica may yet put back a newer list")
 )
 
 const (
-	// format is the version of the file's form.
+	// format is the version of the list's form. A newer one is refused, and never
+	// overwritten: it may hold stops that this program does not understand.
 	format = 1
-	// maxFile bounds the file before it is read: 1,000 stops with reasons of
+	// maxFile bounds the list before it is read: 1,000 stops with reasons of
 	// 1 kB fit; a kill switch with more is a configuration.
 	maxFile = 2 << 20
 	// maxReason is what the journal holds of a string.
@@ -53,7 +67,7 @@ var (
 	idPattern   = regexp.MustCompile(`^stop-[a-z2-7]{8}$`)
 )
 
-// file is the form of the file.
+// file is the form of the list, in the file and in Redis alike.
 type file struct {
 	Format  int          `json:"format"`
 	Version int64        `json:"version"`
@@ -64,16 +78,22 @@ type file struct {
 // apart from white space, and returns the zero set with an error.
 func Parse(b []byte) (trust.StopSet, error) {
 	if len(b) > maxFile {
-		return trust.StopSet{}, fmt.Errorf("%w: the file is above %d bytes", ErrInvalid, maxFile)
+		return trust.StopSet{}, fmt.Errorf("%w: the list is above %d bytes", ErrInvalid, maxFile)
 	}
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	var f file
 	if err := d.Decode(&f); err != nil {
+		if isNewer(b) {
+			return trust.StopSet{}, fmt.Errorf("%w: %w", ErrInvalid, errNewer)
+		}
 		return trust.StopSet{}, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return trust.StopSet{}, fmt.Errorf("%w: text behind the list", ErrInvalid)
+	}
+	if f.Format > format {
+		return trust.StopSet{}, fmt.Errorf("%w: %w: format %d", ErrInvalid, errNewer, f.Format)
 	}
 	if f.Format != format || f.Version < 1 || f.Version > maxVersion || f.Stops == nil {
 		return trust.StopSet{}, fmt.Errorf("%w: format, version or stops", ErrInvalid)
@@ -100,6 +120,28 @@ func Parse(b []byte) (trust.StopSet, error) {
 		return trust.StopSet{}, fmt.Errorf("%w: not in the canonical form", ErrInvalid)
 	}
 	return set, nil
+}
+
+// isNewer reports whether the list is of a later format, whose other members are
+// not known here.
+func isNewer(b []byte) bool {
+	var f struct {
+		Format int `json:"format"`
+	}
+	return json.Unmarshal(b, &f) == nil && f.Format > format
+}
+
+// encoded returns the bytes of a list that can be read again: what cannot must
+// not be written.
+func encoded(set trust.StopSet) ([]byte, error) {
+	b, err := Encode(set)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := Parse(b); err != nil {
+		return nil, err
+	}
+	return b, nil
 }
 
 // Encode returns the bytes of a list.

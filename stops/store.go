@@ -1,13 +1,13 @@
 package stops
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"syscall"
 	"time"
 
@@ -32,26 +32,10 @@ type Store struct {
 // with it; ErrUnavailable that the list is missing or cannot be read: a start of
 // the gateway, or [Store.Restore], makes one. An empty state folder gets one.
 func (s Store) Add(stop trust.Stop) (trust.Stop, error) {
-	now := whole(s.Now())
-	stop.ID, stop.Added, stop.Until = "", now, whole(stop.Until)
-	if err := check(stop); err != nil {
-		return trust.Stop{}, err
+	apply, err := adding(&stop, s.Now(), s.Rand)
+	if err == nil {
+		err = s.change(context.Background(), apply)
 	}
-	if !stop.Until.IsZero() && !stop.Until.After(now) {
-		return trust.Stop{}, fmt.Errorf("%w: until %s has passed", ErrInvalid, stop.Until.Format(time.RFC3339))
-	}
-	err := s.change(func(stops []trust.Stop) ([]trust.Stop, error) {
-		for stop.ID == "" || slices.ContainsFunc(stops, func(o trust.Stop) bool { return o.ID == stop.ID }) {
-			id, err := newID(s.Rand)
-			if err != nil {
-				return nil, err
-			}
-			stop.ID = id
-		}
-		// Those whose end has passed say nothing any more.
-		stops = slices.DeleteFunc(stops, func(o trust.Stop) bool { return !o.Until.IsZero() && !now.Before(o.Until) })
-		return append(stops, stop), nil
-	})
 	if err != nil {
 		return trust.Stop{}, err
 	}
@@ -62,64 +46,43 @@ func (s Store) Add(stop trust.Stop) (trust.Stop, error) {
 // this id.
 func (s Store) Lift(id string) (trust.Stop, error) {
 	var lifted trust.Stop
-	err := s.change(func(stops []trust.Stop) ([]trust.Stop, error) {
-		i := slices.IndexFunc(stops, func(o trust.Stop) bool { return o.ID == id })
-		if i < 0 {
-			return nil, fmt.Errorf("%w: %.40q", ErrNotFound, id)
-		}
-		lifted = stops[i]
-		return slices.Delete(stops, i, i+1), nil
-	})
+	err := s.change(context.Background(), lifting(id, &lifted))
 	return lifted, err
 }
 
 // List returns the list. ErrUnavailable: there is none that can be read.
-func (s Store) List() (trust.StopSet, error) { return s.read() }
+func (s Store) List() (trust.StopSet, error) {
+	set, _, err := s.read(context.Background())
+	return set, err
+}
 
 // Restore writes these stops as the list, and with them those of a file that can
-// still be read: one that was added while no gateway ran is in no journal, and to
-// restore must not lift it. The version is above seen and above the file's: the
-// operator's word that this is the list. seen is the highest version that the
-// journal holds.
+// still be read. The version is above seen and above the file's: the operator's
+// word that this is the list. seen is the highest version that the journal holds.
+// A list of a newer format is refused.
 func (s Store) Restore(stops []trust.Stop, seen int64) (trust.StopSet, error) {
-	unlock, err := s.lock()
-	if err != nil {
-		return trust.StopSet{}, err
-	}
-	defer unlock()
-	if old, err := s.read(); err == nil {
-		seen = max(seen, old.Version())
-		stops = slices.Clone(stops)
-		for _, o := range old.All() {
-			if !slices.ContainsFunc(stops, func(s trust.Stop) bool { return s.ID == o.ID }) {
-				stops = append(stops, o)
-			}
-		}
-	}
-	set := trust.NewStopSet(max(seen, 0)+1, stops)
-	return set, s.write(set)
+	var made trust.StopSet
+	err := s.change(context.Background(), restoring(stops, seen, &made))
+	return made, err
 }
 
 // change replaces the list under the lock, so that two commands at once do not
 // lose one another's stop.
-func (s Store) change(apply func([]trust.Stop) ([]trust.Stop, error)) error {
+func (s Store) change(ctx context.Context, apply apply) error {
 	unlock, err := s.lock()
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	set, err := s.read()
+	old, _, err := s.read(ctx)
 	if missing(err) && s.untouched() {
-		set, err = trust.StopSet{}, nil
+		old, err = trust.StopSet{}, nil
 	}
-	if err != nil {
+	set, err := apply(old, err)
+	if err != nil || set.Version() == old.Version() {
 		return err
 	}
-	stops, err := apply(set.All())
-	if err != nil {
-		return err
-	}
-	return s.write(trust.NewStopSet(set.Version()+1, stops))
+	return s.write(set)
 }
 
 // untouched reports whether nothing but the lock is in the state folder. In any
@@ -153,32 +116,33 @@ func flock(f *os.File) error {
 	}
 }
 
-func (s Store) read() (trust.StopSet, error) {
+// read needs no settling: a file is lost with all that knew it, or not at all.
+func (s Store) read(context.Context) (_ trust.StopSet, settled bool, _ error) {
 	f, err := os.Open(filepath.Join(s.Dir, fileName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return trust.StopSet{}, false, fmt.Errorf("%w: %w: %w", ErrUnavailable, errMissing, err)
+	}
 	if err != nil {
-		return trust.StopSet{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return trust.StopSet{}, false, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	defer f.Close() //nolint:errcheck // only read
 	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
-		return trust.StopSet{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return trust.StopSet{}, false, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	set, err := Parse(b)
 	if err != nil {
-		return trust.StopSet{}, fmt.Errorf("%w: %s: %w", ErrUnavailable, fileName, err)
+		return trust.StopSet{}, false, fmt.Errorf("%w: %s: %w", ErrUnavailable, fileName, err)
 	}
-	return set, nil
+	return set, true, nil
 }
 
 // write replaces the file as a whole: a reader, or a crash, finds the old list
 // or the new one, never a part.
 func (s Store) write(set trust.StopSet) (err error) {
-	b, err := Encode(set)
+	b, err := encoded(set)
 	if err != nil {
 		return err
-	}
-	if _, err := Parse(b); err != nil {
-		return err // what cannot be read again must not be written
 	}
 	f, err := os.CreateTemp(s.Dir, fileName+".*") // 0600
 	if err != nil {
@@ -210,6 +174,3 @@ func syncDir(dir string) error {
 	}
 	return nil
 }
-
-// missing reports whether there is no file at all.
-func missing(err error) bool { return errors.Is(err, fs.ErrNotExist) }
