@@ -53,12 +53,19 @@ type world struct {
 	onVerify   func()
 	onMint     func()
 	inForce    func() *trust.Policy // nil: the document's, for good
+	target     exchange.Target      // of t1, but for its minter
+	outcomeErr error                // of the commit of an outcome
+	nonces     exchange.Nonces
+	reserved   exchange.Reservation // the last
+	ordered    exchange.Order       // the last
+	asserted   string               // the JWT that was signed for it
 }
 
 func newWorld() *world {
 	now := time.Date(2027, 1, 5, 12, 0, 0, 300_000_000, time.UTC)
 	return &world{
 		now: now, used: map[string]string{}, document: document, provider: trust.Once,
+		target: exchange.Target{Types: []string{jwtType}},
 		proof: exchange.Proof{
 			Identity: trust.Identity{
 				Provider: "ci", Workload: "spiffe://gw.test/ci/1/2", Subject: "repo:acme/app", Issuer: "https://idp.test",
@@ -84,6 +91,7 @@ func (w *world) Verify(context.Context, string) (exchange.Proof, error) {
 
 func (w *world) Reserve(_ context.Context, r exchange.Reservation) (bool, error) {
 	w.step("reserve %s %s %s", r.Key, r.Member, r.Use)
+	w.reserved = r
 	if w.reserveErr != nil {
 		return false, w.reserveErr
 	}
@@ -106,6 +114,9 @@ func (w *world) Commit(_ context.Context, r audit.Record) error {
 	w.step("commit %s", r.Event)
 	if w.commitErr != nil {
 		return w.commitErr
+	}
+	if r.Event == audit.ExchangeMinted && w.outcomeErr != nil {
+		return w.outcomeErr
 	}
 	if w.onCommit != nil {
 		w.onCommit()
@@ -136,6 +147,10 @@ func (w *world) Mint(_ context.Context, o exchange.Order) (exchange.Credential, 
 		return exchange.Credential{}, w.mintErr
 	}
 	token, err := o.Assert("api://t1", exchange.ES256)
+	w.ordered, w.asserted = o, token.Reveal()
+	if w.target.Cloud {
+		return exchange.Credential{Value: "cloud-secret", Type: o.Type, Handle: "ASIAX", Expires: w.now.Add(o.Grant.TTL + time.Second)}, err
+	}
 	return exchange.Credential{Value: token, Type: o.Type, Handle: o.ID, Expires: o.Expires}, err
 }
 
@@ -150,13 +165,14 @@ func (w *world) broker(t *testing.T) *exchange.Broker {
 		t.Fatal(err)
 	}
 	policy := w.policy(t)
+	w.target.Minter = w
 	if w.inForce == nil {
 		w.inForce = func() *trust.Policy { return policy }
 	}
 	b, err := exchange.New(exchange.Config{
 		Verifier: w, Policy: w.inForce, Replay: w, Journal: w, Stops: w, Limiter: w,
-		Targets: map[string]exchange.Target{"t1": {Minter: w, Types: []string{jwtType}}},
-		Issuer:  iss, Now: func() time.Time { return w.now }, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler),
+		Targets: map[string]exchange.Target{"t1": w.target}, Nonces: w.nonces,
+		Issuer: iss, Now: func() time.Time { return w.now }, Rand: rand.Reader, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -177,7 +193,10 @@ func (w *world) policy(t *testing.T) *trust.Policy {
 				"repository_id": {Type: trust.StringClaim, Always: true}, "ref": {Type: trust.StringClaim}, "sub": {Type: trust.StringClaim},
 			},
 		}}},
-		Targets: map[string]trust.Target{"t1": {Type: target, MaxTTL: time.Hour, Audience: "api://t1"}},
+		Targets: map[string]trust.Target{
+			"t1": {Type: target, MaxTTL: time.Hour, Audience: "api://t1"},
+			"t2": {Type: target, MaxTTL: time.Hour, Audience: "api://t2"},
+		},
 	}, []trust.Source{{Name: "tr1.yaml", Data: []byte(w.document)}}, w.now)
 	if p == nil {
 		t.Fatal(findings)
