@@ -13,15 +13,15 @@ func debianVersion(version string) string { return strings.ReplaceAll(version, "
 
 // debian is the Debian package of one platform (deb(5), deb-control(5)).
 func debian(r *release) ([]byte, error) {
-	data := []file{{name: "./usr/bin/cambio", mode: 0o755, content: r.program}, {name: "./usr/share/doc/cambio/sbom.cdx.json", mode: 0o644, content: r.sbom}}
+	data := []file{{name: "usr/bin/cambio", mode: 0o755, content: r.program}, {name: "usr/share/doc/cambio/sbom.cdx.json", mode: 0o644, content: r.sbom}}
 	for from, to := range map[string]string{
-		"deploy/systemd/cambio.service": "./usr/lib/systemd/system/cambio.service",
-		"deploy/debian/cambio.yaml":     "./etc/cambio/cambio.yaml",
-		"deploy/debian/trust/README":    "./etc/cambio/trust/README",
-		"LICENSE":                       "./usr/share/doc/cambio/copyright",
-		"CHANGELOG.md":                  "./usr/share/doc/cambio/CHANGELOG.md",
+		"deploy/systemd/cambio.service": "usr/lib/systemd/system/cambio.service",
+		"deploy/debian/cambio.yaml":     "etc/cambio/cambio.yaml",
+		"deploy/debian/trust/README":    "etc/cambio/trust/README",
+		"LICENSE":                       "usr/share/doc/cambio/copyright",
+		"CHANGELOG.md":                  "usr/share/doc/cambio/CHANGELOG.md",
 	} {
-		content, err := r.source(from)
+		content, err := source(from)
 		if err != nil {
 			return nil, err
 		}
@@ -34,31 +34,30 @@ func debian(r *release) ([]byte, error) {
 			continue
 		}
 		size += len(f.content)
-		name := strings.TrimPrefix(f.name, "./")
-		if strings.HasPrefix(name, "etc/") { // what the administrator changed, an upgrade keeps
-			fmt.Fprintf(&conffiles, "/%s\n", name)
+		if strings.HasPrefix(f.name, "etc/") { // what the administrator changed, an upgrade keeps
+			fmt.Fprintf(&conffiles, "/%s\n", f.name)
 			continue
 		}
-		fmt.Fprintf(&md5sums, "%x  %s\n", md5.Sum(f.content), name) //nolint:gosec // see above
+		fmt.Fprintf(&md5sums, "%x  %s\n", md5.Sum(f.content), f.name) //nolint:gosec // see above
 	}
 	control := []file{
-		{name: "./control", mode: 0o644, content: fmt.Appendf(nil, controlForm, debianVersion(r.version), r.goarch, (size+1023)/1024)},
-		{name: "./md5sums", mode: 0o644, content: []byte(md5sums.String())},
-		{name: "./conffiles", mode: 0o644, content: []byte(conffiles.String())},
+		{name: "control", mode: 0o644, content: fmt.Appendf(nil, controlForm, debianVersion(r.version), r.goarch, (size+1023)/1024)},
+		{name: "md5sums", mode: 0o644, content: []byte(md5sums.String())},
+		{name: "conffiles", mode: 0o644, content: []byte(conffiles.String())},
 	}
 	for _, script := range []string{"postinst", "prerm", "postrm"} {
-		content, err := r.source("deploy/debian/" + script)
+		content, err := source("deploy/debian/" + script)
 		if err != nil {
 			return nil, err
 		}
-		control = append(control, file{name: "./" + script, mode: 0o755, content: content})
+		control = append(control, file{name: script, mode: 0o755, content: content})
 	}
 	members := []file{{name: "debian-binary", content: []byte("2.0\n")}}
 	for _, part := range []struct {
 		name  string
 		files []file
 	}{{"control.tar.gz", control}, {"data.tar.gz", data}} {
-		content, err := tarball(part.files, r.time)
+		content, err := tarball("./", part.files, r.time)
 		if err != nil {
 			return nil, err
 		}

@@ -17,12 +17,11 @@ import (
 )
 
 func main() {
-	tree := flag.String("tree", ".", "folder of the source")
 	built := flag.String("built", "", "folder with OS_ARCH/cambio for each platform")
 	out := flag.String("out", "", "folder to make and write to")
 	epoch := flag.Int64("epoch", 0, "time of the commit, seconds since 1970")
 	flag.Parse()
-	if err := pack(*tree, *built, *out, *epoch); err != nil {
+	if err := pack(*built, *out, *epoch); err != nil {
 		fmt.Fprintln(os.Stderr, "pack:", err)
 		os.Exit(1)
 	}
@@ -43,10 +42,9 @@ type release struct {
 	program      []byte
 	info         *buildinfo.BuildInfo
 	sbom         []byte
-	tree         string
 }
 
-func pack(tree, built, out string, epoch int64) error {
+func pack(built, out string, epoch int64) error {
 	if epoch <= 0 || built == "" || out == "" {
 		return errors.New("-built, -out and -epoch are required")
 	}
@@ -59,7 +57,7 @@ func pack(tree, built, out string, epoch int64) error {
 	}
 	files := map[string][]byte{}
 	for _, p := range platforms {
-		r, err := open(tree, filepath.Join(built, p.Name(), "cambio"), time.Unix(epoch, 0).UTC())
+		r, err := open(filepath.Join(built, p.Name(), "cambio"), time.Unix(epoch, 0).UTC())
 		if err != nil {
 			return err
 		}
@@ -85,12 +83,12 @@ func pack(tree, built, out string, epoch int64) error {
 
 // open reads a built program. What it is, it says itself: a program that was put
 // into another platform's folder would be released under a wrong name.
-func open(tree, path string, at time.Time) (*release, error) {
+func open(path string, at time.Time) (*release, error) {
 	info, err := buildinfo.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	r := &release{time: at, info: info, tree: tree, goos: setting(info, "GOOS"), goarch: setting(info, "GOARCH")}
+	r := &release{time: at, info: info, goos: setting(info, "GOOS"), goarch: setting(info, "GOARCH")}
 	if name := filepath.Base(filepath.Dir(path)); name != r.goos+"_"+r.goarch {
 		return nil, fmt.Errorf("%s is a program for %s/%s", path, r.goos, r.goarch)
 	}
@@ -120,14 +118,14 @@ func (r *release) write(files map[string][]byte) error {
 	base := fmt.Sprintf("cambio_%s_%s_%s", r.version, r.goos, r.goarch)
 	content := []file{{name: base + "/cambio", mode: 0o755, content: r.program}}
 	for _, name := range []string{"LICENSE", "README.md", "CHANGELOG.md"} {
-		text, err := r.source(name)
+		text, err := source(name)
 		if err != nil {
 			return err
 		}
 		content = append(content, file{name: base + "/" + name, mode: 0o644, content: text})
 	}
 	var err error
-	if files[base+".tar.gz"], err = tarball(content, r.time); err != nil {
+	if files[base+".tar.gz"], err = tarball("", content, r.time); err != nil {
 		return err
 	}
 	files[base+".cdx.json"] = r.sbom
@@ -142,7 +140,7 @@ func (r *release) write(files map[string][]byte) error {
 	return nil
 }
 
-// source reads a file of the tree.
-func (r *release) source(name string) ([]byte, error) {
-	return os.ReadFile(filepath.Join(r.tree, filepath.FromSlash(name))) //nolint:gosec // names of ours
+// source reads a file of the source, which is the working directory.
+func source(name string) ([]byte, error) {
+	return os.ReadFile(filepath.FromSlash(name)) //nolint:gosec // names of ours
 }

@@ -11,8 +11,9 @@ import (
 	"time"
 )
 
-// tarball is a gzipped tar of these files, and of the folders that they lie in.
-func tarball(files []file, at time.Time) ([]byte, error) {
+// tarball is a gzipped tar of these files, and of the folders that they lie in,
+// each name behind the prefix.
+func tarball(prefix string, files []file, at time.Time) ([]byte, error) {
 	var out bytes.Buffer
 	z, err := gzip.NewWriterLevel(&out, gzip.BestCompression) // its header has neither name nor time
 	if err != nil {
@@ -20,9 +21,9 @@ func tarball(files []file, at time.Time) ([]byte, error) {
 	}
 	w := tar.NewWriter(z)
 	for _, f := range withFolders(files) {
-		h := &tar.Header{Format: tar.FormatUSTAR, Typeflag: tar.TypeReg, Name: f.name, Mode: f.mode, Size: int64(len(f.content)), ModTime: at, Uname: "root", Gname: "root"}
+		h := &tar.Header{Format: tar.FormatUSTAR, Typeflag: tar.TypeReg, Name: prefix + f.name, Mode: f.mode, Size: int64(len(f.content)), ModTime: at, Uname: "root", Gname: "root"}
 		if f.content == nil {
-			h.Typeflag, h.Name = tar.TypeDir, f.name+"/"
+			h.Typeflag, h.Name = tar.TypeDir, prefix+f.name+"/"
 		}
 		if err := w.WriteHeader(h); err != nil {
 			return nil, err
