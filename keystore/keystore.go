@@ -1,8 +1,10 @@
 // Package keystore keeps the issuer's keys.
 //
 // [Files] keeps them in a folder: keys.json says which keys there are and what
-// each is for, and KID.pem holds each private key. The folder may be shared by
-// replicas; all but the one that rotates may have it read-only.
+// each is for, and KID.pem holds each private key, unless it is in a KMS or an
+// HSM ([Remote]). The folder may be shared by replicas; all but the one that
+// rotates may have it read-only. [Files.Publish] writes the public halves for a
+// static host.
 package keystore
 
 import (
@@ -50,8 +52,9 @@ const (
 
 // Files is an issuer.Store in a folder. Its methods are safe for concurrent use.
 type Files struct {
-	dir string
-	log *slog.Logger
+	dir     string
+	log     *slog.Logger
+	outside *outside
 
 	mu   sync.Mutex
 	seen [sha256.Size]byte // of the keys.json that the last good Load or Save left
@@ -59,10 +62,11 @@ type Files struct {
 
 // NewFiles is the store in this folder. It touches nothing yet.
 func NewFiles(dir string, log *slog.Logger) *Files {
-	return &Files{dir: dir, log: log}
+	return &Files{dir: dir, log: log, outside: newOutside()}
 }
 
-// Load reads the ring. It writes nothing. The error wraps issuer.ErrNoKeys if
+// Load reads the ring. It writes nothing, and calls nobody: keys.json holds the
+// public half of a key that is elsewhere. The error wraps issuer.ErrNoKeys if
 // the folder never held any; ErrMode, ErrManifest, ErrKeyFile or
 // issuer.ErrWeakKey name the file at fault and the fix. Every *.pem and *.key in
 // the folder must be a strong key in a file of its owner alone, listed or not: a
@@ -105,6 +109,11 @@ func (f *Files) load(ctx context.Context, raw []byte) (issuer.Ring, error) {
 					ErrManifest, f.path(manifestName), name)
 			}
 		}
+		// Keys in a KMS leave no file of theirs, but an import leaves this one.
+		if _, err := os.Lstat(f.path(publicationName)); err == nil {
+			return issuer.Ring{}, fmt.Errorf("%w: %s is missing, but %s is there: restore it from a backup, or move that away to begin anew",
+				ErrManifest, f.path(manifestName), publicationName)
+		}
 	}
 	var m manifest
 	if raw != nil {
@@ -114,6 +123,14 @@ func (f *Files) load(ctx context.Context, raw []byte) (issuer.Ring, error) {
 	}
 	var r issuer.Ring
 	for _, e := range m.Keys {
+		if e.Signer != "" {
+			remote, err := f.outside.pinned(e)
+			if err != nil {
+				return issuer.Ring{}, fmt.Errorf("%s: %w", f.path(manifestName), err)
+			}
+			r.Keys = append(r.Keys, e.key(remote))
+			continue
+		}
 		name := e.KID + ".pem"
 		k, ok := files[name]
 		if !ok {

@@ -283,7 +283,8 @@ func TestLoadRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, want: keystore.ErrManifest, says: "backup"},
-		{name: "a newer format", change: replace(`"format": 1`, `"format": 2, "more": true`), want: keystore.ErrManifest, says: "format 2"},
+		{name: "a newer format", change: replace(`"format": 1`, `"format": 3, "more": true`), want: keystore.ErrManifest, says: "format 3"},
+		{name: "a newer format than it needs", change: replace(`"format": 1`, `"format": 2`), want: keystore.ErrManifest, says: "keys.json"},
 		{name: "no format", change: replace(`"format": 1,`, ``), want: keystore.ErrManifest, says: "keys.json"},
 		{name: "an unknown member", change: replace(`"format": 1,`, `"format": 1, "more": 1,`), want: keystore.ErrManifest, says: "keys.json"},
 		{name: "a member twice", change: replace(`"format": 1,`, `"format": 1, "format": 1,`), want: keystore.ErrManifest, says: "keys.json"},
@@ -398,11 +399,11 @@ func TestSaveRefuses(t *testing.T) {
 	}
 	// A list of a newer program is not written over.
 	path := filepath.Join(dir, "keys.json")
-	write(t, path, []byte(`{"format":2}`), 0o600)
+	write(t, path, []byte(`{"format":3}`), 0o600)
 	if err := f.Save(t.Context(), first()); !errors.Is(err, keystore.ErrManifest) {
 		t.Errorf("over a newer format: %v", err)
 	}
-	if raw, err := os.ReadFile(path); err != nil || string(raw) != `{"format":2}` {
+	if raw, err := os.ReadFile(path); err != nil || string(raw) != `{"format":3}` {
 		t.Errorf("now %q, %v", raw, err)
 	}
 }

@@ -17,7 +17,7 @@ import (
 // Save replaces the ring: new key files first, then keys.json by one rename,
 // then the files of keys that are gone. A crash in between leaves the old or the
 // new ring, and at most a key file that nothing names. The folder is made if it
-// is not there. A signer that is not in memory cannot be saved.
+// is not there. A signer that is neither in memory nor a [Remote] cannot be saved.
 //
 // Save alone does not keep two writers apart: use [Files.Update] for that.
 func (f *Files) Save(_ context.Context, r issuer.Ring) error {
@@ -35,23 +35,28 @@ func (f *Files) Save(_ context.Context, r issuer.Ring) error {
 	if old == nil {
 		// An empty list first: key files without any list then mean that the list
 		// was lost, never that the first start crashed.
-		if err := f.writeManifest(manifest{Format: format, Keys: []entry{}}); err != nil {
+		if err := f.writeManifest(manifest{Format: formatFiles, Keys: []entry{}}); err != nil {
 			return err
 		}
 	} else if before, err = parseManifest(old); err != nil {
 		return fmt.Errorf("%s: %w", f.path(manifestName), err)
 	}
-	m := manifest{Format: format, Keys: make([]entry, 0, len(r.Keys))}
+	m := manifest{Keys: make([]entry, 0, len(r.Keys))}
 	kept := make(map[string]bool, len(r.Keys))
 	for _, k := range r.Keys {
 		if err := f.writeKey(k); err != nil {
 			return err
 		}
+		e, err := entryOf(k)
+		if err != nil {
+			return err
+		}
 		kept[k.KID] = true
-		m.Keys = append(m.Keys, entry{
-			KID: k.KID, Alg: k.Alg, State: k.State,
-			Published: k.Published.UTC(), Activated: utc(k.Activated), Retired: utc(k.Retired),
-		})
+		m.Keys = append(m.Keys, e)
+	}
+	m.Format = format(m.Keys)
+	if err := f.recordGone(before, kept); err != nil {
+		return err
 	}
 	// The files must be in the folder for good before the list that names them is.
 	if err := f.syncDir(); err != nil {
@@ -110,21 +115,29 @@ func (f *Files) lock(ctx context.Context) (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("keystore: %w", err)
 	}
+	if err := waitLock(ctx, file, f.dir); err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	return func() { _ = file.Close() }, nil // closing gives the lock back
+}
+
+// waitLock locks an open file, or a folder, until it is closed. It waits for
+// another holder until ctx ends, then it is ErrBusy.
+func waitLock(ctx context.Context, file *os.File, name string) error {
 	for {
 		ok, err := tryLock(file)
 		if err != nil {
-			_ = file.Close()
-			return nil, fmt.Errorf("keystore: lock %s: %w", f.dir, err)
+			return fmt.Errorf("keystore: lock %s: %w", name, err)
 		}
 		if ok {
-			return func() { _ = file.Close() }, nil // closing gives the lock back
+			return nil
 		}
 		again := time.NewTimer(lockRetry)
 		select {
 		case <-ctx.Done():
 			again.Stop()
-			_ = file.Close()
-			return nil, fmt.Errorf("%w: %s", ErrBusy, f.dir)
+			return fmt.Errorf("%w: %s", ErrBusy, name)
 		case <-again.C:
 		}
 	}
@@ -145,11 +158,17 @@ func (f *Files) sweep() {
 }
 
 func (f *Files) writeKey(k issuer.Key) error {
+	if _, ok := k.Signer.(*Remote); ok {
+		return nil // there is nothing to write
+	}
 	name := k.KID + ".pem"
 	if raw, err := readFile(f.path(name), maxKeyFile, true); err == nil {
 		if have, err := parseKey(raw); err == nil && have.kid == k.KID {
 			return nil // keys never change
 		}
+	}
+	if !k.InSoftware() {
+		return fmt.Errorf("keystore: key %s is not one that a file can hold", k.KID)
 	}
 	der, err := x509.MarshalPKCS8PrivateKey(k.Signer)
 	if err != nil {
