@@ -40,8 +40,8 @@ type Config struct {
 	// Keys is the folder of the signing keys; replicas may share it. Default:
 	// keys below state.
 	Keys string `yaml:"keys"`
-	// Redis is the shared replay store of several replicas. This version has
-	// one replica and refuses it.
+	// Redis is the shared store of several replicas: replay, nonces and stops.
+	// Without it there is one replica, and its store is embedded.
 	Redis *Redis `yaml:"redis"`
 	// Journal says how long decisions are kept.
 	Journal Journal `yaml:"journal"`
@@ -174,11 +174,13 @@ type DeclaredClaim struct {
 
 // Target is where a credential works.
 type Target struct {
-	// Type of the target. This version has jwt; aws is read, and refused.
+	// Type of the target: an API that takes JWTs of ours, or an AWS account.
 	Type string `yaml:"type,required" jsonschema:"required,enum=jwt,enum=aws"`
-	// Audience is the aud of what is issued.
+	// Audience is the aud of what is issued, or of the assertion shown to the
+	// cloud. Type aws: sts.amazonaws.com by default.
 	Audience string `yaml:"audience"`
-	// MaxTTL is the longest that a credential lives, at most 1h. Default: 1h.
+	// MaxTTL is the longest that a credential lives: at most 1h for a jwt, 15m to
+	// 12h for aws. Default: 1h.
 	MaxTTL strictyaml.Duration `yaml:"max_ttl" jsonschema:"default=1h"`
 	// Profile is the form of a jwt: plain, or an access token of RFC 9068.
 	// Default: jwt.
@@ -187,9 +189,11 @@ type Target struct {
 	Account string `yaml:"account"`
 	// Region is the AWS region. Type aws only.
 	Region string `yaml:"region"`
-	// Endpoint is another address of the AWS service. Type aws only.
+	// Endpoint is another service that speaks AWS's STS; the ARN that it answers
+	// with is not checked. Type aws only.
 	Endpoint *string `yaml:"endpoint" jsonschema:"oneof_type=string;null"`
-	// Subject is what the assertion shown to the cloud names. Type aws only.
+	// Subject is what the assertion shown to the cloud names in sub: the workload
+	// id, or the trust. Type aws only. Default: workload.
 	Subject string `yaml:"subject" jsonschema:"enum=workload,enum=trust"`
 }
 

@@ -233,14 +233,13 @@ func (c *checker) tls() {
 	}
 }
 
-// redis refuses the store that this version lacks, and checks its fields all
-// the same: the file that is right tomorrow is right today.
+// redis checks the shared store: what is in it decides whether a token may be
+// used again.
 func (c *checker) redis() {
 	n := c.root.Get("redis")
 	if n == nil || n.Kind == strictyaml.Invalid {
 		return
 	}
-	c.r.Error(n.Key(), "redis-not-yet", "redis arrives with the next version; this one has one replica and an embedded store", "leave redis out")
 	redis := c.config.Redis
 	if redis == nil {
 		return
@@ -264,8 +263,17 @@ func (c *checker) redis() {
 	if bare && !redis.TLS && redis.Password == "" && !redis.InsecureRedis {
 		c.r.Error(n, "redis-insecure", "a server off loopback has neither TLS nor a password", "write tls: true or password: ${env:NAME}")
 	}
-	if redis.Mode == "sentinel" && redis.MasterName == "" {
+	if n.Get("mode") == nil {
+		redis.Mode = "single"
+	}
+	switch {
+	case redis.Mode == "sentinel" && redis.MasterName == "":
 		c.r.Missing(n, "master_name", "write master_name: and the master's name")
+	case redis.Mode != "sentinel" && n.Get("master_name") != nil:
+		c.r.Error(n.Get("master_name"), "redis-mode", "a master's name is for mode sentinel", "write mode: sentinel, or leave it out")
+	case redis.Mode == "single" && len(redis.Addrs) > 1:
+		// Two masters that know nothing of one another would each take a token once.
+		c.r.Error(n.Get("addrs"), "redis-mode", "mode single has one server", "write one address, or mode: sentinel or cluster")
 	}
 }
 

@@ -3,6 +3,7 @@ package gateway
 import (
 	"maps"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -26,6 +27,9 @@ func (c *checker) targets() {
 		}
 		t := c.target(n, c.config.Targets[key.Text])
 		c.config.Targets[key.Text] = t
+		if t.Type == targetAWS {
+			continue // accounts share AWS's audience, and the role's trust policy tells them apart
+		}
 		if other, twice := taken[t.Audience]; twice && t.Audience != "" {
 			c.r.Warn(n.Find("audience"), "target-audience-shared", "the target "+other+" has this audience too: what is issued for one works at the other", "give each its own audience")
 		}
@@ -33,37 +37,54 @@ func (c *checker) targets() {
 	}
 }
 
+// The settings of each type beside type, audience and max_ttl.
+func targetSettings(kind string) []string {
+	if kind == targetAWS {
+		return []string{"account", "region", "endpoint", "subject"}
+	}
+	return []string{"profile"}
+}
+
+// The types of targets.
+const (
+	targetJWT = "jwt"
+	targetAWS = "aws"
+)
+
 // target checks one target, and returns it with its defaults.
 func (c *checker) target(n *strictyaml.Node, t Target) Target {
-	kinds := slices.Sorted(maps.Keys(providers.TargetTypes()))
-	// A type of a later version is named, so that its file is not searched for a
-	// spelling mistake.
-	if at := n.Get("type"); usable(at) && at.Text == "aws" {
-		c.r.Error(at, "target-type-not-yet", "targets of type aws arrive with the next version", "leave the target out")
+	types := providers.TargetTypes()
+	if !c.oneOf(n.Get("type"), slices.Sorted(maps.Keys(types)), "target-type") {
 		return t
 	}
-	known := c.oneOf(n.Get("type"), kinds, "target-type")
-	if n.Get("max_ttl") == nil {
-		t.MaxTTL = strictyaml.Duration(maxTTL)
-	}
-	if n.Get("profile") == nil {
-		t.Profile = "jwt"
-	}
-	if !known {
-		return t
-	}
-	allowed := []string{"type", "audience", "max_ttl", "profile"}
+	allowed := append([]string{"type", "audience", "max_ttl"}, targetSettings(t.Type)...)
 	for _, key := range n.Keys() {
-		if slices.Contains([]string{"account", "region", "endpoint", "subject"}, key.Text) {
+		if known := slices.Concat(targetSettings(targetJWT), targetSettings(targetAWS)); slices.Contains(known, key.Text) && !slices.Contains(allowed, key.Text) {
 			c.r.UnknownField(n, key, allowed)
 		}
 	}
-	c.oneOf(n.Get("profile"), []string{"jwt", "rfc9068"}, "profile")
-	at := n.Get("max_ttl")
-	if ttl, ok := written(at); ok && (ttl > maxTTL || ttl < time.Second) {
-		c.r.Error(at, "max-ttl", at.Show()+" is not between 1s and 1h", "write 1h or less")
+	if n.Get("max_ttl") == nil {
+		t.MaxTTL = strictyaml.Duration(maxTTL)
 	}
-	at = n.Get("audience")
+	low, high := max(types[t.Type].MinTTL, time.Second), types[t.Type].MaxTTL
+	at := n.Get("max_ttl")
+	if ttl, ok := written(at); ok && (ttl > high || ttl < low) {
+		c.r.Error(at, "max-ttl", at.Show()+" is not between "+strictyaml.Duration(low).String()+" and "+strictyaml.Duration(high).String(),
+			"write "+strictyaml.Duration(high).String()+" or less")
+	}
+	if t.Type == targetAWS {
+		return c.targetAWS(n, t)
+	}
+	return c.targetJWT(n, t)
+}
+
+// targetJWT checks a target that takes JWTs of our own.
+func (c *checker) targetJWT(n *strictyaml.Node, t Target) Target {
+	if n.Get("profile") == nil {
+		t.Profile = "jwt"
+	}
+	c.oneOf(n.Get("profile"), []string{"jwt", "rfc9068"}, "profile")
+	at := n.Get("audience")
 	c.notEmpty(at)
 	switch {
 	case at == nil:
@@ -71,7 +92,7 @@ func (c *checker) target(n *strictyaml.Node, t Target) Target {
 	case !usable(at):
 	case !exactText(at.Text):
 		c.r.Error(at, "audience-invalid", at.Show()+" is not an audience", "write the exact text, without spaces and wildcards")
-	case cloudAudience(at.Text):
+	case cloudAudience(at.Text) || c.cloudTargetAudience(at.Text):
 		// Whoever holds such a JWT has what the cloud's own target would have
 		// judged and narrowed.
 		c.r.Error(at, "audience-reserved", at.Show()+" is a cloud's audience: the JWT would open the cloud past its own target", "write the audience of the API")
@@ -80,6 +101,80 @@ func (c *checker) target(n *strictyaml.Node, t Target) Target {
 		c.r.Error(at, "audience-reserved", at.Show()+" is our own issuer", "write the audience of the API")
 	}
 	return t
+}
+
+var (
+	accountForm = regexp.MustCompile(`^[0-9]{12}$`)
+	regionForm  = regexp.MustCompile(`^[a-z]{2,4}(?:-[a-z]+)+-[0-9]{1,2}$`)
+)
+
+// defaultAWSAudience is what AWS's own tools use.
+const defaultAWSAudience = "sts.amazonaws.com"
+
+// targetAWS checks a target whose roles AWS, or a store that speaks its Security
+// Token Service, hands out.
+func (c *checker) targetAWS(n *strictyaml.Node, t Target) Target {
+	if at := n.Get("audience"); at == nil {
+		t.Audience = defaultAWSAudience
+	} else {
+		c.notEmpty(at)
+		if usable(at) && !exactText(at.Text) {
+			c.r.Error(at, "audience-invalid", at.Show()+" is not an audience", "write the exact text, without spaces and wildcards")
+		}
+	}
+	own := t.Endpoint == nil
+	switch at := n.Get("account"); {
+	case at == nil && own:
+		c.r.Missing(n, "account", "write account: and its 12 digits, in quotes")
+	case usable(at) && !accountForm.MatchString(at.Text):
+		c.r.Error(at, "aws-account", at.Show()+" is not an account", "write its 12 digits, in quotes")
+	default:
+		c.notEmpty(at)
+	}
+	switch at := n.Get("region"); {
+	case at == nil && own:
+		c.r.Missing(n, "region", "write region: and the one that is asked, such as eu-central-1")
+	case usable(at) && !regionForm.MatchString(at.Text):
+		c.r.Error(at, "aws-region", at.Show()+" is not a region", "write one such as eu-central-1")
+	default:
+		c.notEmpty(at)
+	}
+	if t.Subject == "" {
+		t.Subject = "workload"
+	}
+	c.oneOf(n.Get("subject"), []string{"workload", "trust"}, "target-subject")
+	c.awsEndpoint(n.Get("endpoint"), t)
+	return t
+}
+
+// awsEndpoint checks another address than AWS's own. Assertions of ours go there,
+// so it is https, or http on this machine alone.
+func (c *checker) awsEndpoint(at *strictyaml.Node, t Target) {
+	if t.Endpoint == nil {
+		return
+	}
+	c.notEmpty(at)
+	if !usable(at) {
+		return
+	}
+	u, err := url.Parse(at.Text)
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(at.Text, "#") ||
+		u.Scheme != "https" && (u.Scheme != "http" || !loopbackHost(u.Hostname())) {
+		c.r.Error(at, "aws-endpoint", at.Show()+" is no address of a service", "write https:// and a host; http is taken on loopback only")
+		return
+	}
+	c.r.Info(at, "aws-arn-unchecked", "the ARN that this endpoint answers with is not checked: only AWS's own is known to name the role that was asked for",
+		"leave endpoint out for AWS itself")
+}
+
+// cloudTargetAudience reports the audience of a configured cloud target.
+func (c *checker) cloudTargetAudience(aud string) bool {
+	for _, t := range c.config.Targets {
+		if t.Type == targetAWS && t.Audience != "" && t.Audience == aud {
+			return true
+		}
+	}
+	return false
 }
 
 // cloudAudience reports audiences that clouds and clusters take assertions of

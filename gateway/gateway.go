@@ -5,6 +5,7 @@ package gateway
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -22,7 +23,6 @@ import (
 	"cambio/issuer"
 	"cambio/keystore"
 	"cambio/providers"
-	"cambio/providers/jwt"
 	"cambio/providers/oidc"
 	"cambio/replay"
 	"cambio/stops"
@@ -62,8 +62,11 @@ type Gateway struct {
 	keys     *keystore.Files
 	verifier *oidc.Set
 	journal  *audit.Journal
-	stops    *stops.File
-	replay   *replay.Memory
+	stops    *stops.List
+	replay   reserver
+	memory   *replay.Memory // the store of one replica; nil with Redis
+	nonces   *replay.Nonces
+	targets  map[string]exchange.Target
 	draining atomic.Bool
 
 	ring   issuer.Ring       // as last loaded; the follower's alone
@@ -95,7 +98,7 @@ func Open(ctx context.Context, c Config, env Env) (*Gateway, error) {
 
 func (g *Gateway) open(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		g.openPolicy, g.openState, g.openKeys, g.openJournal, g.openVerifier, g.openWeb,
+		g.openPolicy, g.openTargets, g.openState, g.openReplay, g.openKeys, g.openJournal, g.openVerifier, g.openWeb,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -123,15 +126,19 @@ func (g *Gateway) openPolicy(ctx context.Context) error {
 }
 
 func (g *Gateway) openState(context.Context) error {
-	unlock, err := lockState(g.config.State)
+	unlock, err := holdState(g.config.State)
 	if err != nil {
 		return err
 	}
 	g.closers = append(g.closers, unlock)
-	g.replay = replay.NewMemory(g.env.Now)
 	g.metrics = web.NewMetrics(web.Gauges{
-		RememberedTokens: g.replay.Len,
-		Trusts:           func() int { return g.policy.Load().Trusts() },
+		RememberedTokens: func() int {
+			if g.memory == nil {
+				return 0
+			}
+			return g.memory.Len()
+		},
+		Trusts: func() int { return g.policy.Load().Trusts() },
 	})
 	return nil
 }
@@ -143,13 +150,18 @@ func (g *Gateway) openKeys(ctx context.Context) error {
 		return fmt.Errorf("gateway: keys: %w", err)
 	}
 	g.ring = ring
+	nonceKey, err := g.keys.NonceKey(ctx, g.env.Rand)
+	if err != nil {
+		return fmt.Errorf("gateway: keys: %w", err)
+	}
+	g.nonces = replay.NewNonces(nonceKey, g.env.Rand)
 	g.issuer, err = issuer.New(issuer.Config{URL: g.config.Issuer, Now: g.env.Now, Rand: g.env.Rand}, issuer.Prune(ring, g.env.Now()))
 	return err
 }
 
 func (g *Gateway) openJournal(ctx context.Context) error {
 	journal, recovered, err := audit.Open(ctx, audit.Config{
-		Dir: g.journalDir(), Replica: replicaName(), Now: g.env.Now, Rand: g.env.Rand, Log: g.env.Log,
+		Dir: g.journalDir(), Replica: replicaName(g.config), Now: g.env.Now, Rand: g.env.Rand, Log: g.env.Log,
 		Keep: time.Duration(g.config.Journal.Keep), Sign: g.issuer.SignCheckpoint, Checkpoints: g.env.Checkpoints,
 		Open: g.env.OpenSegment, Head: func() []audit.Record { return keyRecords(g.issuer.Ring()) },
 		Remembered: g.remembered, Synced: g.metrics.Synced,
@@ -163,7 +175,7 @@ func (g *Gateway) openJournal(ctx context.Context) error {
 			g.env.Log.ErrorContext(ctx, "journal did not close cleanly", slog.Any("error", err))
 		}
 	})
-	if err := g.replay.Remember(remember(recovered.Uses)); err != nil {
+	if err := g.remember(recovered.Uses); err != nil {
 		return fmt.Errorf("gateway: replay memory: %w", err)
 	}
 	journal.Filled()
@@ -188,8 +200,8 @@ func (g *Gateway) openVerifier(context.Context) error {
 
 func (g *Gateway) openWeb(context.Context) error {
 	broker, err := exchange.New(exchange.Config{
-		Verifier: g.verifier, Policy: g.policy.Load, Targets: g.targets(), Replay: useOnce{g.replay},
-		Journal: g.journal, Stops: g.stops, Limiter: limiter(g.config.Limits.PerWorkload),
+		Verifier: g.verifier, Policy: g.policy.Load, Targets: g.targets, Replay: useOnce{g.replay, g.env.Now},
+		Journal: g.journal, Stops: g.stops, Nonces: g.nonces, Limiter: limiter(g.config.Limits.PerWorkload),
 		Issuer: g.issuer, Now: g.env.Now, Rand: g.env.Rand, Log: g.env.Log,
 	})
 	if err != nil {
@@ -197,6 +209,7 @@ func (g *Gateway) openWeb(context.Context) error {
 	}
 	g.public, err = web.Handler(web.Config{
 		Exchanger: broker, Voice: g.issuer, Issuer: g.config.Issuer, Limiter: limiter(g.config.Limits.PerAddress),
+		Nonces: g.nonces, NonceProvider: onlyProvider(g.config),
 		TrustedProxies: prefixes(g.config.TrustedProxies), Observe: g.metrics.Exchanged,
 		Now: g.env.Now, Rand: g.env.Rand, Log: g.env.Log,
 	})
@@ -204,15 +217,16 @@ func (g *Gateway) openWeb(context.Context) error {
 	return err
 }
 
-// targets are the configured targets with who mints for them.
-func (g *Gateway) targets() map[string]exchange.Target {
-	out := make(map[string]exchange.Target, len(g.config.Targets))
-	for name, t := range g.config.Targets {
-		out[name] = exchange.Target{
-			Minter: jwt.Minter{Audience: t.Audience}, RFC9068: t.Profile == "rfc9068", Types: jwt.Types(),
-		}
+// onlyProvider is the identity provider that a nonce is for whose caller names
+// none; "" where there are several.
+func onlyProvider(c Config) string {
+	if len(c.IdentityProviders) != 1 {
+		return ""
 	}
-	return out
+	for name := range c.IdentityProviders {
+		return name
+	}
+	return ""
 }
 
 // Public is the handler of the public listener.
@@ -279,13 +293,22 @@ func (g *Gateway) every(ctx context.Context, interval time.Duration, do func(con
 
 func (g *Gateway) journalDir() string { return filepath.Join(g.config.State, "journal") }
 
-// replicaName is how this process is named in the journal.
-func replicaName() string {
+// replicaName is how this process is named in the journal: by its machine, and
+// where several may run on one, by its state folder too.
+func replicaName(c Config) string {
 	name, err := os.Hostname()
 	if err != nil || name == "" {
-		return "replica"
+		name = "replica"
 	}
-	return name
+	if c.Redis == nil {
+		return name
+	}
+	state, err := filepath.Abs(c.State)
+	if err != nil {
+		state = c.State
+	}
+	sum := sha256.Sum256([]byte(state))
+	return name + "-" + hex.EncodeToString(sum[:4])
 }
 
 // limiter is the limiter of a rate, or a nil interface where it is off.

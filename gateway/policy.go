@@ -10,6 +10,7 @@ import (
 
 	"cambio/audit"
 	"cambio/providers"
+	"cambio/providers/aws"
 	"cambio/providers/oidc"
 	"cambio/trust"
 	"cambio/trust/strictyaml"
@@ -23,9 +24,22 @@ func World(c Config) trust.World {
 		w.Providers[name] = worldProvider(p, platforms[p.Type])
 	}
 	for name, t := range c.Targets {
-		w.Targets[name] = trust.Target{Type: types[t.Type], MaxTTL: time.Duration(t.MaxTTL), Audience: t.Audience}
+		target := trust.Target{Type: types[t.Type], MaxTTL: time.Duration(t.MaxTTL), Audience: t.Audience}
+		if t.Type == targetAWS {
+			target.Type = aws.TargetType(t.Account)
+			target.Settings = map[string]string{"account": t.Account, "endpoint": t.endpoint(), "subject": t.Subject}
+		}
+		w.Targets[name] = target
 	}
 	return w
+}
+
+// endpoint is the written one, or "" for the cloud's own.
+func (t Target) endpoint() string {
+	if t.Endpoint == nil {
+		return ""
+	}
+	return *t.Endpoint
 }
 
 // LoadPolicy reads and compiles the documents of the configuration. The policy

@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -11,10 +12,10 @@ import (
 // ErrStateLocked says that another process uses the state folder.
 var ErrStateLocked = errors.New("gateway: the state folder is in use by another process")
 
-// lockState makes the state folder and locks it until the returned function is
+// holdState makes the state folder and locks it until the returned function is
 // called. Two processes on one journal and one replay memory would each accept
 // a token that the other has seen.
-func lockState(dir string) (unlock func(), err error) {
+func holdState(dir string) (unlock func(), err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("gateway: state folder: %w", err)
 	}
@@ -34,5 +35,35 @@ func lockState(dir string) (unlock func(), err error) {
 		_ = f.Close()
 		return nil, fmt.Errorf("%w: %s", ErrStateLocked, dir)
 	}
+	if err := checkFormat(filepath.Join(dir, "format")); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
 	return func() { _ = f.Close() }, nil // closing the file frees the lock
+}
+
+// stateFormat is the version of the state folder's form: of the journal's lines,
+// the stop list and the keys. A version of the program that changes one so that
+// the version before it would misread it, raises it.
+const stateFormat = "1\n"
+
+// ErrStateFormat says that a newer program wrote the state folder.
+var ErrStateFormat = errors.New("gateway: the state folder is of a newer version")
+
+// checkFormat refuses a folder that an older program would misread, and marks a
+// new one.
+func checkFormat(path string) error {
+	b, err := os.ReadFile(path) //nolint:gosec // the folder is the operator's to name
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if err := os.WriteFile(path, []byte(stateFormat), 0o600); err != nil {
+			return fmt.Errorf("gateway: state folder: %w", err)
+		}
+		return nil
+	case err != nil:
+		return fmt.Errorf("gateway: state folder: %w", err)
+	case string(b) != stateFormat:
+		return fmt.Errorf("%w: %s holds %.20q, this program knows %.20q", ErrStateFormat, path, b, stateFormat)
+	}
+	return nil
 }

@@ -16,28 +16,44 @@ import (
 	"cambio/trust"
 )
 
-// watchStops takes over the stop list and journals its changes.
+// watchStops takes over the stop list, of this replica's file or of the Redis
+// that all share, and journals its changes.
 func (g *Gateway) watchStops(ctx context.Context, recovered audit.Recovered) error {
-	file, err := stops.OpenFile(ctx, stops.FileConfig{
-		Dir: g.config.State, Now: g.env.Now, Log: g.env.Log,
-		Seen: recovered.StopVersion, Journaled: journaledStops(recovered.Stops),
-		Changed: func(added, lifted []trust.Stop, version int64) error {
-			var errs []error
-			for _, s := range lifted {
-				errs = append(errs, g.journal.Append(stopRecord(audit.StopLifted, s, version)))
-			}
-			for _, s := range added {
-				errs = append(errs, g.journal.Append(stopRecord(audit.StopAdded, s, version)))
-			}
-			return errors.Join(errs...)
-		},
-	})
+	list, err := g.openStops(ctx, recovered)
 	if err != nil {
 		return fmt.Errorf("gateway: stops: %w", err)
 	}
-	g.stops = file
-	g.closers = append(g.closers, func() { _ = file.Close() }) // it only ends the watching
+	g.stops = list
+	g.closers = append(g.closers, func() { _ = list.Close() }) // it only ends the watching
 	return nil
+}
+
+func (g *Gateway) openStops(ctx context.Context, recovered audit.Recovered) (*stops.List, error) {
+	journaled := journaledStops(recovered.Stops)
+	if g.config.Redis == nil {
+		return stops.OpenFile(ctx, stops.FileConfig{
+			Dir: g.config.State, Now: g.env.Now, Log: g.env.Log,
+			Seen: recovered.StopVersion, Journaled: journaled, Changed: g.stopsChanged,
+		})
+	}
+	client := DialRedis(g.config.Redis, nil)
+	g.closers = append(g.closers, func() { _ = client.Close() }) // nothing is under way
+	return stops.OpenRedis(ctx, stops.RedisConfig{
+		Client: client, Now: g.env.Now, Log: g.env.Log,
+		Seen: recovered.StopVersion, Journaled: journaled, Changed: g.stopsChanged,
+	})
+}
+
+// stopsChanged records what was added and lifted.
+func (g *Gateway) stopsChanged(added, lifted []trust.Stop, version int64) error {
+	var errs []error
+	for _, s := range lifted {
+		errs = append(errs, g.journal.Append(stopRecord(audit.StopLifted, s, version)))
+	}
+	for _, s := range added {
+		errs = append(errs, g.journal.Append(stopRecord(audit.StopAdded, s, version)))
+	}
+	return errors.Join(errs...)
 }
 
 // stopRecord is a stop as the journal tells it. Reason holds the operator's

@@ -3,6 +3,7 @@
 package providers
 
 import (
+	"cambio/providers/aws"
 	"cambio/providers/gcp"
 	"cambio/providers/github"
 	"cambio/providers/jwt"
@@ -26,6 +27,7 @@ func Platforms() map[string]oidc.Platform {
 func TargetTypes() map[string]trust.TargetType {
 	return map[string]trust.TargetType{
 		"jwt": jwt.TargetType(),
+		"aws": aws.TargetType(""),
 	}
 }
 

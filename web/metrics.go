@@ -20,6 +20,7 @@ type Metrics struct {
 	fsyncFailed    prometheus.Counter
 	policyRejected prometheus.Counter
 	fetches        *prometheus.CounterVec
+	reservations   *prometheus.CounterVec
 }
 
 // Gauges are read when the metrics are.
@@ -52,8 +53,11 @@ func NewMetrics(g Gauges) *Metrics {
 		fetches: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "cambio_key_set_fetches_total", Help: "Key set fetches by identity provider and result.",
 		}, []string{"provider", "result"}),
+		reservations: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "cambio_reservations_total", Help: "Answers of the shared replay store: allowed, used, not-yet, restarted or error.",
+		}, []string{"result"}),
 	}
-	m.registry.MustRegister(m.exchanges, m.elapsed, m.fsync, m.fsyncFailed, m.policyRejected, m.fetches,
+	m.registry.MustRegister(m.exchanges, m.elapsed, m.fsync, m.fsyncFailed, m.policyRejected, m.fetches, m.reservations,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "cambio_remembered_tokens", Help: "Used tokens that are remembered."},
 			func() float64 { return float64(g.RememberedTokens()) }),
@@ -67,6 +71,9 @@ func (m *Metrics) Exchanged(o Outcome) {
 	m.exchanges.WithLabelValues(o.Code, o.Reason).Inc()
 	m.elapsed.Observe(o.Elapsed.Seconds())
 }
+
+// Reserved counts one answer of the shared replay store.
+func (m *Metrics) Reserved(result string) { m.reservations.WithLabelValues(result).Inc() }
 
 // Synced counts one fsync of the journal.
 func (m *Metrics) Synced(d time.Duration, err error) {
