@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	defaultTokenFile = "/var/run/secrets/kubernetes.io/serviceaccount/token" //nolint:gosec // a path
+	defaultTokenFile = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 	clusterCAFile    = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"
 	accessReviewPath = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 	tokenRequestPath = "/api/v1/namespaces/shop/serviceaccounts/orders/token"

@@ -30,7 +30,7 @@ const (
 
 // assumeAnswer is what the bridge needs of STS' answer.
 type assumeAnswer struct {
-	Credentials struct{ AccessKeyId, SecretAccessKey, SessionToken, Expiration string } `xml:"AssumeRoleWithWebIdentityResult>Credentials"` //nolint:revive // as AWS spells it
+	Credentials struct{ AccessKeyId, SecretAccessKey, SessionToken, Expiration string } `xml:"AssumeRoleWithWebIdentityResult>Credentials"`
 }
 
 // bridge is a strict stand-in for a gateway: it shows the workload's own token to

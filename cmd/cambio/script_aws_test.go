@@ -56,11 +56,11 @@ func (g *awsGateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(body)
 }
 
-func wrong(why string) (int, any) {
+func wrong(why string) (int, map[string]any) {
 	return http.StatusNotImplemented, map[string]any{"error": "server_error", "error_description": why, "decision_id": storyDecision}
 }
 
-func (g *awsGateway) token(r *http.Request) (int, any) {
+func (g *awsGateway) token(r *http.Request) (int, map[string]any) {
 	if err := r.ParseForm(); err != nil {
 		return wrong(err.Error())
 	}
