@@ -24,7 +24,7 @@ import (
 const tailPoll = 250 * time.Millisecond
 
 func auditCommand(c *common) *cobra.Command {
-	return group("audit", "Verify and read the journal", auditVerifyCommand(c), auditShowCommand(c), auditTailCommand(c))
+	return group("audit", "Verify and read the journal", auditVerifyCommand(c), auditShowCommand(c), auditTailCommand(c), auditReconcileCommand(c))
 }
 
 func auditVerifyCommand(c *common) *cobra.Command {

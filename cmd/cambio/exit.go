@@ -21,6 +21,7 @@ const (
 	exitDenied     = 6
 	exitRetry      = 7
 	exitLimited    = 8
+	exitDoctor     = 9
 )
 
 // failure is an error that knows its exit code and the user's next step.

@@ -43,7 +43,8 @@ that lives a short time.
                      cambio trust explain --provider github --to orders-api --claims claims.json
 
 Exit status: 0 ok, 1 error, 2 usage, 3 invalid configuration or documents,
-4 no identity found, 6 denied, 7 try again, 8 too many requests.`
+4 no identity found, 6 denied, 7 try again, 8 too many requests,
+9 the doctor found a problem.`
 
 func newRoot(io *stdio) (*cobra.Command, *common) {
 	c := &common{io: io}
@@ -74,7 +75,7 @@ func newRoot(io *stdio) (*cobra.Command, *common) {
 		serveCommand(c), demoCommand(c),
 		exchangeCommand(c), execCommand(c), whoamiCommand(c),
 		trustCommand(c), auditCommand(c), keysCommand(c), stopCommand(c),
-		configCommand(c), versionCommand(c),
+		configCommand(c), doctorCommand(c), versionCommand(c),
 	)
 	root.InitDefaultCompletionCmd()
 	root.InitDefaultHelpCmd()

@@ -1,0 +1,256 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"cambio/exchange"
+	"cambio/providers"
+	"cambio/providers/oidc"
+	"cambio/trust"
+)
+
+const (
+	whoIssuer     = "issuer"
+	discoveryPath = "/.well-known/openid-configuration"
+	// longCache is a max-age of the key set beyond which a revocation is not worth
+	// its name.
+	longCache = time.Hour
+)
+
+// issuer looks at our own issuer as relying parties do.
+func (e *examination) issuer(ctx context.Context) []DoctorCheck {
+	v, keys := begin("issuer"), begin("issuer-keys")
+	const unreachable = "serve ISSUER/.well-known/openid-configuration and the key set there, by the gateway or with cambio keys publish; behind a private authority set SSL_CERT_FILE"
+	a, err := e.fetch(ctx, e.c.Issuer+discoveryPath, whoIssuer)
+	if err != nil {
+		return []DoctorCheck{failed(v.Name, unreachable, "discovery: %s", err), skipped(keys.Name, "see the check issuer")}
+	}
+	var document struct {
+		Issuer string `json:"issuer"`
+		Keys   string `json:"jwks_uri"`
+	}
+	if err := json.Unmarshal(a.body, &document); err != nil {
+		return []DoctorCheck{failed(v.Name, unreachable, "discovery is not JSON"), skipped(keys.Name, "see the check issuer")}
+	}
+	v.note("discovery in %s", a.took.Round(time.Millisecond))
+	if document.Issuer != e.c.Issuer {
+		v.add(DoctorFail, "make issuer: and what is published one and the same", "the document's issuer is %.200q, configured is %q: every relying party refuses", document.Issuer, e.c.Issuer)
+	} else {
+		v.note("its issuer is byte for byte ours")
+	}
+	at, err := url.Parse(document.Keys)
+	if err != nil || at.Host == "" || at.User != nil || at.Scheme != "https" && !strings.HasPrefix(e.c.Issuer, at.Scheme+":") {
+		v.add(DoctorFail, "publish the documents anew", "jwks_uri is no URL that a relying party would call")
+		return []DoctorCheck{v.end(), skipped(keys.Name, "see the check issuer")}
+	}
+	a, err = e.fetch(ctx, document.Keys, "")
+	if err != nil {
+		return []DoctorCheck{v.end(), failed(keys.Name, unreachable, "key set: %s", err)}
+	}
+	var set struct {
+		Keys []map[string]any `json:"keys"`
+	}
+	if err := json.Unmarshal(a.body, &set); err != nil {
+		return []DoctorCheck{v.end(), failed(keys.Name, unreachable, "the key set is not JSON")}
+	}
+	e.published(keys, set.Keys)
+	if age := maxAge(a.header); age > longCache {
+		keys.add(DoctorWarn, "serve it with max-age=300", "caches may keep it for %s: a revoked key stays accepted as long", age)
+	}
+	return []DoctorCheck{v.end(), keys.end()}
+}
+
+// fetch gets a document of the issuer.
+func (e *examination) fetch(ctx context.Context, target, who string) (answer, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+	if err != nil {
+		return answer{}, errors.New("the URL is malformed")
+	}
+	req.Header.Set("Accept", "application/json")
+	a, err := e.call(req, who)
+	switch {
+	case err != nil:
+		return a, cause(err)
+	case a.status >= 300 && a.status < 400:
+		return a, fmt.Errorf("the answer is a redirect (%d), which relying parties do not follow", a.status)
+	case a.status != http.StatusOK:
+		return a, fmt.Errorf("the answer is %d", a.status)
+	}
+	return a, nil
+}
+
+// cause is an error of a call without the URL, which the check names.
+func cause(err error) error {
+	var call *url.Error
+	if errors.As(err, &call) {
+		err = call.Err
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("no answer within %s", checkTime)
+	}
+	return err
+}
+
+// maxAge reads Cache-Control (RFC 9111 section 5.2.2.1); 0: it says none.
+func maxAge(h http.Header) time.Duration {
+	for part := range strings.SplitSeq(strings.Join(h.Values("Cache-Control"), ","), ",") {
+		if digits, ok := strings.CutPrefix(strings.TrimSpace(strings.ToLower(part)), "max-age="); ok {
+			if n, err := strconv.ParseUint(digits, 10, 31); err == nil {
+				return time.Duration(n) * time.Second
+			}
+		}
+	}
+	return 0
+}
+
+// providerSteps are a step for each identity provider.
+func (e *examination) providerSteps() []step {
+	all := e.c.Verified()
+	if len(all) == 0 {
+		return []step{{func(context.Context) []DoctorCheck {
+			return []DoctorCheck{warned("identity_providers", "write identity_providers:", "none is configured: every token is refused")}
+		}, DoctorCheck{}}}
+	}
+	var steps []step
+	for _, p := range all {
+		name := "identity_providers." + p.Name
+		steps = append(steps, step{
+			func(ctx context.Context) []DoctorCheck { return []DoctorCheck{e.provider(ctx, name, p)} },
+			failed(name, "see whether it answers from here", "no answer within %s", checkTime),
+		})
+	}
+	return steps
+}
+
+func (e *examination) provider(ctx context.Context, name string, p oidc.Provider) DoctorCheck {
+	probed := oidc.Probe(ctx, p, providers.Platforms()[p.Type], e.env.Resolver, e.env.Now)
+	if !probed.Date.IsZero() {
+		e.sample(name, probed.Date, probed.Seen)
+	}
+	keys := fmt.Sprintf("%d of %s usable", probed.Usable, countOf(probed.Total, "key"))
+	switch {
+	case probed.Err != nil && probed.Pinned:
+		return failed(name, "write jwks_file: anew", "the pinned keys: %s", probed.Err)
+	case probed.Err != nil:
+		return failed(name, providerNext(probed.Err), "%s: tokens of it get 503 once the last key set is an hour old", probed.Err)
+	case probed.Pinned:
+		return passed(name, "pinned: %s", keys)
+	}
+	return passed(name, "%s, in %s", keys, probed.Took.Round(time.Millisecond))
+}
+
+// providerNext is what to do about a provider whose keys cannot be had.
+func providerNext(err error) string {
+	var refused *exchange.Error
+	switch {
+	case errors.As(err, &refused) && refused.Reason == trust.ReasonDiscoveryMismatch:
+		return "make issuer: of this identity provider what its discovery document says, byte for byte"
+	case strings.Contains(err.Error(), "must not be called"):
+		return `open the address with dial: ["host:port CIDR"], if it is the right one`
+	case strings.Contains(err.Error(), "not trusted"):
+		return "name its authority with ca_file"
+	}
+	return "see whether its key set answers from here; jwks_url, jwks_file, dial and ca_file say where it is"
+}
+
+// targetSteps are a step for each target.
+func (e *examination) targetSteps() []step {
+	names := slices.Sorted(maps.Keys(e.c.Targets))
+	if len(names) == 0 {
+		return []step{{func(context.Context) []DoctorCheck {
+			return []DoctorCheck{warned("targets", "write targets:", "none is configured: nothing is issued")}
+		}, DoctorCheck{}}}
+	}
+	var steps []step
+	for _, target := range names {
+		name := "targets." + target
+		steps = append(steps, step{
+			func(ctx context.Context) []DoctorCheck {
+				return []DoctorCheck{e.target(ctx, name, e.c.Targets[target])}
+			},
+			failed(name, "see whether it answers from here", "no answer within %s", checkTime),
+		})
+	}
+	return steps
+}
+
+func (e *examination) target(ctx context.Context, name string, t Target) DoctorCheck {
+	switch t.Type {
+	case "jwt":
+		return passed(name, "signed here; nothing is called")
+	case "aws":
+		return e.awsTarget(ctx, name, t)
+	}
+	return skipped(name, "nothing is known of type %s", t.Type)
+}
+
+// awsTarget asks STS for nothing: an AssumeRoleWithWebIdentity without a role and
+// a token, which whoever speaks STS refuses with an error document of its own.
+func (e *examination) awsTarget(ctx context.Context, name string, t Target) DoctorCheck {
+	const next = "open the way from here to the endpoint (HTTPS, without a proxy), or mend region and endpoint"
+	endpoint, err := stsEndpoint(ctx, t)
+	if err != nil {
+		return failed(name, "mend region:", "%s", err)
+	}
+	form := url.Values{"Action": {"AssumeRoleWithWebIdentity"}, "Version": {"2011-06-15"}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))
+	if err != nil {
+		return failed(name, "mend endpoint:", "the endpoint is no URL")
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	a, err := e.call(req, name)
+	if err != nil {
+		return failed(name, next, "%s: %s", req.URL.Host, cause(err))
+	}
+	code, ok := stsError(a.body)
+	if !ok || a.status < 400 || a.status > 499 {
+		return failed(name, next, "%s answers %d, and not as STS does", req.URL.Host, a.status)
+	}
+	v := begin(name)
+	v.note("STS answers at %s in %s (%d %.40s)", req.URL.Host, a.took.Round(time.Millisecond), a.status, code)
+	if t.Endpoint != nil && *t.Endpoint != "" {
+		v.add(DoctorWarn, "nothing, where this is a store that speaks STS; for AWS itself leave endpoint out", "endpoint is set: the ARN of what it issues is not checked")
+	}
+	return v.end()
+}
+
+// stsEndpoint is where the SDK would call.
+func stsEndpoint(ctx context.Context, t Target) (string, error) {
+	if t.Endpoint != nil && *t.Endpoint != "" {
+		return *t.Endpoint, nil
+	}
+	at, err := sts.NewDefaultEndpointResolverV2().ResolveEndpoint(ctx, sts.EndpointParameters{
+		Region: aws.String(t.Region), UseDualStack: aws.Bool(false), UseFIPS: aws.Bool(false), UseGlobalEndpoint: aws.Bool(false),
+	})
+	if err != nil {
+		return "", fmt.Errorf("no endpoint of STS for region %q", t.Region)
+	}
+	return strings.TrimSuffix(at.URI.String(), "/") + "/", nil
+}
+
+// stsError reads the error document of STS: ErrorResponse, Error, Code.
+func stsError(body []byte) (code string, ok bool) {
+	var document struct {
+		XMLName xml.Name `xml:"ErrorResponse"`
+		Code    string   `xml:"Error>Code"`
+	}
+	if xml.NewDecoder(bytes.NewReader(body)).Decode(&document) != nil || document.Code == "" {
+		return "", false
+	}
+	return document.Code, true
+}
