@@ -1,0 +1,133 @@
+package aws
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Terraform is the connection in HCL, for hashicorp/aws 5.81 or newer (thumbprints
+// became optional there). It makes no role: a role of yours takes the policy.
+func (c *Connection) Terraform() string {
+	var b strings.Builder
+	for _, l := range c.head() {
+		b.WriteString("# " + l + "\n")
+	}
+	b.WriteString("# - hashicorp/aws 5.81 or newer: a public certificate needs no thumbprint, and older ones want one.\n")
+	accounts := c.accounts()
+	labels := map[string]bool{}
+	for _, roles := range accounts {
+		account, label, alias := roles[0].role.account, "cambio", ""
+		if len(accounts) > 1 {
+			label += "_" + account
+			alias = "  provider        = aws.account_" + account + "\n"
+		}
+		fmt.Fprintf(&b, "\n# Account %s. If it has a provider for this URL already, import it.\n", account)
+		fmt.Fprintf(&b, "resource \"aws_iam_openid_connect_provider\" %s {\n%s  url             = %s\n  client_id_list  = [%s]\n}\n", hcl(label), alias, hcl(c.Issuer), hcl(c.Audience))
+		for _, r := range roles {
+			c.terraformRole(&b, r, label, unique(labels, "cambio_"+identifier(r.role.name)))
+		}
+	}
+	return b.String()
+}
+
+func (c *Connection) terraformRole(b *strings.Builder, r Role, provider, label string) {
+	fmt.Fprintf(b, "\n# %s, for trust %s.\n# In the role: assume_role_policy = data.aws_iam_policy_document.%s.json\n# To keep what it trusts today beside this: source_policy_documents = [...] in a document of both.\n", r.ARN, strings.Join(r.Trusts, ", "), label)
+	fmt.Fprintf(b, "data \"aws_iam_policy_document\" %s {\n  statement {\n    sid     = \"Cambio\"\n    effect  = \"Allow\"\n    actions = [%s]\n", hcl(label), hclList(r.actions()))
+	fmt.Fprintf(b, "    principals {\n      type        = \"Federated\"\n      identifiers = [aws_iam_openid_connect_provider.%s.arn]\n    }\n", provider)
+	fmt.Fprintf(b, "    condition {\n      test     = \"StringEquals\"\n      variable = %s\n      values   = [%s]\n    }\n", hcl(c.name()+":aud"), hcl(c.Audience))
+	fmt.Fprintf(b, "    condition {\n      test     = \"StringEquals\"\n      variable = %s\n      values = [\n", hcl(c.name()+":sub"))
+	for _, s := range r.Subjects {
+		fmt.Fprintf(b, "        %s,\n", hcl(s))
+	}
+	b.WriteString("      ]\n    }\n  }\n}\n")
+}
+
+// hcl writes a text as a quoted template of HCL: ${ and %{ begin an expression
+// there, and are doubled.
+func hcl(s string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for i, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			b.WriteByte('\\')
+			b.WriteRune(r)
+		case (r == '$' || r == '%') && strings.HasPrefix(s[i+1:], "{"):
+			b.WriteRune(r)
+			b.WriteRune(r)
+		case r < ' ' || r == 0x7f:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		default:
+			b.WriteRune(r)
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
+}
+
+func hclList(items []string) string {
+	quoted := make([]string, len(items))
+	for i, item := range items {
+		quoted[i] = hcl(item)
+	}
+	return strings.Join(quoted, ", ")
+}
+
+// identifier makes a name of letters, digits and _.
+func identifier(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' {
+			return r
+		}
+		return '_'
+	}, s)
+}
+
+// unique adds a number to a name that was taken: two roles may differ by path, or
+// by a character that identifiers do not have.
+func unique(taken map[string]bool, name string) string {
+	found := name
+	for i := 2; taken[found]; i++ {
+		found = fmt.Sprintf("%s_%d", name, i)
+	}
+	taken[found] = true
+	return found
+}
+
+// CLI is the connection as a shell script of AWS CLI commands. It makes what does
+// not exist, and changes no role that does: the trust policy of one would be
+// replaced, and whoever uses it today locked out.
+func (c *Connection) CLI() string {
+	var b strings.Builder
+	b.WriteString("#!/bin/sh\n")
+	for _, l := range c.head() {
+		b.WriteString("# " + l + "\n")
+	}
+	b.WriteString("# - AWS CLI 2.18 or newer: older ones ask for a thumbprint, which a public certificate does not need.\nset -eu\n")
+	b.WriteString("\ncase \"$(aws sts get-caller-identity --query Account --output text)\" in\n")
+	names := map[string]bool{}
+	for _, roles := range c.accounts() {
+		fmt.Fprintf(&b, "%s)\n", roles[0].role.account)
+		fmt.Fprintf(&b, "aws iam get-open-id-connect-provider --open-id-connect-provider-arn=%s >/dev/null 2>&1 ||\n  aws iam create-open-id-connect-provider --url=%s --client-id-list=%s\n", shell(roles[0].Provider), shell(c.Issuer), shell(c.Audience))
+		for _, r := range roles {
+			cliRole(&b, r, unique(names, r.role.name))
+		}
+		b.WriteString(";;\n")
+	}
+	b.WriteString("*) echo 'these credentials are of another account' >&2; exit 1 ;;\nesac\n")
+	return b.String()
+}
+
+func cliRole(b *strings.Builder, r Role, file string) {
+	name, path := r.role.name, r.role.path
+	policy, before := "./"+file+".trust.json", "./"+file+".before.json"
+	fmt.Fprintf(b, "\n# %s, for trust %s\ncat >%s <<'CAMBIO'\n%s\nCAMBIO\n", r.ARN, strings.Join(r.Trusts, ", "), shell(policy), pretty(r.Policy))
+	fmt.Fprintf(b, "if aws iam get-role --role-name=%s --query=Role.AssumeRolePolicyDocument --output=json >%s 2>/dev/null; then\n", shell(name), shell(before))
+	update := "aws iam update-assume-role-policy --role-name=" + shell(name) + " --policy-document=" + shell("file://"+policy)
+	fmt.Fprintf(b, "  echo %s >&2\n", shell("the role "+name+" exists; what it trusts today is in "+before+". Add its statements to "+policy+" if they are to stay, then run:"))
+	fmt.Fprintf(b, "  echo %s >&2\nelse\n  rm -f %s\n", shell("  "+update), shell(before))
+	fmt.Fprintf(b, "  aws iam create-role --role-name=%s --path=%s --assume-role-policy-document=%s\nfi\n", shell(name), shell(path), shell("file://"+policy))
+}
+
+// shell quotes a text for sh.
+func shell(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
