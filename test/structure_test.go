@@ -46,6 +46,7 @@ func arrows() map[string][]string {
 		"web":       {"exchange", "trust", "issuer", "audit"},
 		"gateway":   {"trust", "issuer", "audit", "replay", "stops", "keystore", "exchange", "providers", "web"},
 		"cmd":       {"gateway", "client", "trust", "audit", "keystore", "stops", "standin"},
+		"scripts":   {},
 		"test":      {"trust", "issuer", "audit", "replay", "client", "stops", "keystore", "standin", "exchange", "providers", "web", "gateway"},
 	}
 }

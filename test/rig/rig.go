@@ -106,6 +106,8 @@ type Setup struct {
 	Server      string            // lines added at the top level, such as "trusted_proxies: [127.0.0.1/32]"
 	Provider1   string            // lines added to the identity provider iss1, such as "algs: [ES256]"
 	Provider2   string            // the same for iss2
+	Targets     string            // lines added to the targets, such as "aws-prod: {type: aws, ...}"
+	Peer        *Rig              // the other replica: clock and identity providers are its own
 	Trusts      map[string]string // file name to document; default: tr1.yaml and tr2.yaml
 	OpenSegment func(path string) (audit.File, error)
 	Resolver    oidc.Resolver
@@ -139,7 +141,11 @@ func New(tb testing.TB, s Setup) *Rig {
 	if r.Dir == "" {
 		r.Dir = tb.TempDir()
 	}
-	r.ISS1, r.ISS2 = r.identityProvider(), r.identityProvider()
+	if s.Peer != nil {
+		r.Clock, r.ISS1, r.ISS2 = s.Peer.Clock, s.Peer.ISS1, s.Peer.ISS2
+	} else {
+		r.ISS1, r.ISS2 = r.identityProvider(), r.identityProvider()
+	}
 	r.WriteTrusts(s.Trusts)
 	if err := r.Start(); err != nil {
 		tb.Fatalf("the gateway does not start: %v", err)
@@ -210,16 +216,18 @@ identity_providers:
 targets:
   t1: {type: jwt, audience: "api://t1", max_ttl: 1h}
   t2: {type: jwt, audience: "api://t2", max_ttl: 1h}
-`
+` + indented("  ", r.setup.Targets) + "\n"
 	}
 	return strings.NewReplacer("{{ISS1}}", r.ISS1.Issuer(), "{{ISS2}}", r.ISS2.Issuer()).Replace(text)
 }
 
-func extra(lines string) string {
+func extra(lines string) string { return indented("    ", lines) }
+
+func indented(by, lines string) string {
 	if lines == "" {
 		return ""
 	}
-	return "    " + strings.ReplaceAll(strings.TrimSpace(lines), "\n", "\n    ")
+	return by + strings.ReplaceAll(strings.TrimSpace(lines), "\n", "\n"+by)
 }
 
 // Start opens the gateway and its listeners. New does it already.
