@@ -19,10 +19,10 @@ func (c *Connection) Terraform() string {
 		account, label, alias := roles[0].role.account, "cambio", ""
 		if len(accounts) > 1 {
 			label += "_" + account
-			alias = "  provider        = aws.account_" + account + "\n"
+			alias = "  provider       = aws.account_" + account + "\n"
 		}
 		fmt.Fprintf(&b, "\n# Account %s. If it has a provider for this URL already, import it.\n", account)
-		fmt.Fprintf(&b, "resource \"aws_iam_openid_connect_provider\" %s {\n%s  url             = %s\n  client_id_list  = [%s]\n}\n", hcl(label), alias, hcl(c.Issuer), hcl(c.Audience))
+		fmt.Fprintf(&b, "resource \"aws_iam_openid_connect_provider\" %s {\n%s  url            = %s\n  client_id_list = [%s]\n}\n", hcl(label), alias, hcl(c.Issuer), hcl(c.Audience))
 		for _, r := range roles {
 			c.terraformRole(&b, r, label, unique(labels, "cambio_"+identifier(r.role.name)))
 		}
@@ -31,7 +31,7 @@ func (c *Connection) Terraform() string {
 }
 
 func (c *Connection) terraformRole(b *strings.Builder, r Role, provider, label string) {
-	fmt.Fprintf(b, "\n# %s, for trust %s.\n# In the role: assume_role_policy = data.aws_iam_policy_document.%s.json\n# To keep what it trusts today beside this: source_policy_documents = [...] in a document of both.\n", r.ARN, strings.Join(r.Trusts, ", "), label)
+	fmt.Fprintf(b, "\n# %s, for: %s\n# In the role: assume_role_policy = data.aws_iam_policy_document.%s.json\n# To keep what it trusts today beside this: source_policy_documents = [...] in a document of both.\n", r.ARN, strings.Join(r.Trusts, ", "), label)
 	fmt.Fprintf(b, "data \"aws_iam_policy_document\" %s {\n  statement {\n    sid     = \"Cambio\"\n    effect  = \"Allow\"\n    actions = [%s]\n", hcl(label), hclList(r.actions()))
 	fmt.Fprintf(b, "    principals {\n      type        = \"Federated\"\n      identifiers = [aws_iam_openid_connect_provider.%s.arn]\n    }\n", provider)
 	fmt.Fprintf(b, "    condition {\n      test     = \"StringEquals\"\n      variable = %s\n      values   = [%s]\n    }\n", hcl(c.name()+":aud"), hcl(c.Audience))
@@ -121,7 +121,7 @@ func (c *Connection) CLI() string {
 func cliRole(b *strings.Builder, r Role, file string) {
 	name, path := r.role.name, r.role.path
 	policy, before := "./"+file+".trust.json", "./"+file+".before.json"
-	fmt.Fprintf(b, "\n# %s, for trust %s\ncat >%s <<'CAMBIO'\n%s\nCAMBIO\n", r.ARN, strings.Join(r.Trusts, ", "), shell(policy), pretty(r.Policy))
+	fmt.Fprintf(b, "\n# %s, for: %s\ncat >%s <<'CAMBIO'\n%s\nCAMBIO\n", r.ARN, strings.Join(r.Trusts, ", "), shell(policy), pretty(r.Policy))
 	fmt.Fprintf(b, "if aws iam get-role --role-name=%s --query=Role.AssumeRolePolicyDocument --output=json >%s 2>/dev/null; then\n", shell(name), shell(before))
 	update := "aws iam update-assume-role-policy --role-name=" + shell(name) + " --policy-document=" + shell("file://"+policy)
 	fmt.Fprintf(b, "  echo %s >&2\n", shell("the role "+name+" exists; what it trusts today is in "+before+". Add its statements to "+policy+" if they are to stay, then run:"))
@@ -129,5 +129,13 @@ func cliRole(b *strings.Builder, r Role, file string) {
 	fmt.Fprintf(b, "  aws iam create-role --role-name=%s --path=%s --assume-role-policy-document=%s\nfi\n", shell(name), shell(path), shell("file://"+policy))
 }
 
-// shell quotes a text for sh.
-func shell(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+// shellPlain are characters that mean nothing to sh inside a word.
+const shellPlain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_./+:@,="
+
+// shell quotes a text for sh where it needs that.
+func shell(s string) string {
+	if s != "" && strings.Trim(s, shellPlain) == "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

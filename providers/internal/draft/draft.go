@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -181,8 +182,11 @@ func (w *writer) quoted(field, s string) string {
 	if err := Check(s); err != nil && w.err == nil {
 		w.err = fmt.Errorf("%s: the value cannot be written: %w", field, err)
 	}
-	if plain.MatchString(s) && !reserved.MatchString(s) {
+	switch {
+	case plain.MatchString(s) && !reserved.MatchString(s):
 		return s
+	case strings.ContainsAny(s, `"\\`) && !strings.Contains(s, "'") && Check(s) == nil:
+		return "'" + s + "'" // no character has another meaning there
 	}
 	return Quote(s)
 }
@@ -284,7 +288,7 @@ const maxNotes = 200
 
 func (n *Notes) add(severity strictyaml.Severity, field, id, message, fix string) {
 	f := strictyaml.Finding{ID: id, Severity: severity, File: n.File, Field: shown(field), Message: shown(message), Fix: shown(fix)}
-	if len(n.Findings) == maxNotes {
+	if len(n.Findings) == maxNotes || slices.Contains(n.Findings, f) {
 		return
 	}
 	n.Findings = append(n.Findings, f)

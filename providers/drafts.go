@@ -1,0 +1,135 @@
+package providers
+
+import (
+	"strings"
+
+	"cambio/providers/aws"
+	"cambio/providers/gcp"
+	"cambio/providers/github"
+	"cambio/providers/internal/draft"
+	"cambio/providers/kubernetes"
+	"cambio/providers/oidc"
+	"cambio/trust/strictyaml"
+)
+
+// Draft is a trust document to be written, for people to review.
+type Draft = draft.Document
+
+// DraftName makes a document's name of any text.
+func DraftName(s string) string { return draft.Name(s) }
+
+// Drafts drafts a trust for one workload of a platform, named as people name it,
+// by the claims of one of its tokens. Nobody has to have signed them: what comes
+// out is for review. Without claims (nil) only what needs none can be drafted.
+func Drafts(platform, workload string, claims []byte) (Draft, error) {
+	var known map[string]any
+	if claims != nil {
+		var err error
+		if known, err = oidc.ReadObject(claims); err != nil {
+			return Draft{}, err
+		}
+	}
+	switch platform {
+	case "github-actions":
+		return github.Draft(workload, known)
+	case "kubernetes":
+		return kubernetes.Draft(workload, known)
+	default:
+		return gcp.Draft(workload, known)
+	}
+}
+
+// LookUp is the command that finds out at a desk what a draft for this workload
+// needs, or "" where it needs nothing; the error says that the platform has no
+// such names.
+func LookUp(platform, workload string) (string, error) {
+	switch platform {
+	case "github-actions":
+		return github.LookUp(workload), github.CheckRepository(workload)
+	case "kubernetes":
+		return "", nil
+	default:
+		return gcp.LookUp(workload), nil
+	}
+}
+
+// Imported is a draft made of what another system trusts.
+type Imported struct {
+	Draft
+	Issuer string // of the identity provider that it is from
+	Where  string // for findings
+}
+
+// ImportAWS turns a role's trust policy, or what `aws iam get-role` printed, into
+// drafts. platform says of which type an issuer's tokens are; known are claims
+// that hold the ids of repositories. There are drafts only where nothing that
+// narrows had to be left out; role is the ARN, where the file has it.
+func ImportAWS(file string, policy []byte, platform func(issuer string) string, known [][]byte) (drafts []Imported, role string, findings strictyaml.Findings) {
+	notes := &draft.Notes{File: file}
+	claims := make([]map[string]any, 0, len(known))
+	for _, k := range known {
+		object, err := oidc.ReadObject(k)
+		if err != nil {
+			notes.Error("", "import-ids-missing", "the claims are not one JSON object", "give what cambio whoami -o json prints")
+			continue
+		}
+		claims = append(claims, object)
+	}
+	trusted, role := aws.ReadTrustPolicy(policy, notes)
+	if len(trusted) == 0 && !notes.Findings.HasErrors() {
+		notes.Error("", "import-nothing", "no statement lets in web identities: there is nothing to import", "name the trust policy of a role that workloads assume")
+	}
+	for _, f := range trusted {
+		var found []draft.Document
+		switch kind := platform(f.Issuer); kind {
+		case "github-actions":
+			found = github.Import(f, claims, notes)
+		case "kubernetes":
+			found = kubernetes.Import(f, notes)
+		case "gcp":
+			found = gcp.Import(f, notes)
+		default:
+			found = importGeneric(f, notes)
+		}
+		for _, d := range found {
+			drafts = append(drafts, Imported{Draft: d, Issuer: f.Issuer, Where: f.Where})
+		}
+	}
+	return drafts, role, notes.Findings
+}
+
+// importGeneric carries the claims as they are; whether they pin anything that
+// cannot be taken over is the configuration's to say.
+func importGeneric(f draft.Foreign, notes *draft.Notes) []draft.Document {
+	f.Take("aud") // the audience of the tokens is the identity provider's in the configuration
+	lines, ok := notes.CarryRest(f, func(string) bool { return true })
+	switch {
+	case len(lines) == 0:
+		notes.Error(f.Where, "import-no-anchor", "no condition but the audience: any workload of the issuer is let in", "this is a hole today; write a document for the one that is meant")
+		return nil
+	case !ok:
+		return nil
+	}
+	host := strings.TrimPrefix(f.Issuer, "https://")
+	return []draft.Document{{Name: draft.Name(host), Purpose: "Workloads of " + host, Match: lines}}
+}
+
+// PlatformOf guesses the type of an issuer that no configuration names.
+func PlatformOf(issuer string) string {
+	host, _, _ := strings.Cut(strings.TrimPrefix(issuer, "https://"), "/")
+	switch {
+	case host == "token.actions.githubusercontent.com":
+		return "github-actions"
+	case issuer == "https://accounts.google.com":
+		return "gcp"
+	case strings.HasPrefix(host, "oidc.eks.") || strings.HasPrefix(host, "oidc-eks.") || host == "container.googleapis.com":
+		return "kubernetes"
+	}
+	return "oidc"
+}
+
+// Workloads are the ids of all workloads of an identity provider whose claims are
+// pinned so, see [oidc.Workloads].
+func Workloads(trustDomain string, p oidc.Provider, pins map[string][]any) ([]string, error) {
+	return oidc.Workloads(trustDomain, p, Platforms()[p.Type], pins)
+}
