@@ -1,0 +1,126 @@
+package gateway
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"cambio/providers"
+	"cambio/trust/strictyaml"
+)
+
+// Imported is one document made of what another system trusts.
+type Imported struct {
+	Name     string // of the document
+	Document []byte
+}
+
+// ImportAWS turns a role's trust policy, or what `aws iam get-role` printed, into
+// documents in mode shadow, one for each set of identities that the lines of one
+// document can say. With an error among the findings there is none: what would be
+// left out is what narrows. claims hold the ids of the repositories that the
+// policy names, see [providers.ImportAWS].
+func ImportAWS(config *Config, file string, policy []byte, claims [][]byte, l Labels, now time.Time) ([]Imported, strictyaml.Findings) {
+	drafts, role, findings := providers.ImportAWS(file, policy, func(issuer string) string { return platformOf(config, issuer) }, claims)
+	note := func(severity strictyaml.Severity, where, id, message, fix string) {
+		findings = append(findings, strictyaml.Finding{ID: id, Severity: severity, File: file, Field: where, Message: message, Fix: fix})
+	}
+	if l.Resource == "" {
+		l.Resource = role
+	}
+	if l.Resource == "" && !findings.HasErrors() {
+		note(strictyaml.Error, "", "import-role", "the file does not say which role it is of", "name its ARN with --role, or give what `aws iam get-role` prints")
+	}
+	var out []Imported
+	names := map[string]bool{}
+	for _, d := range drafts {
+		from, problem := fromOf(config, l.From, d.Issuer)
+		if config == nil && d.Issuer != drafts[0].Issuer {
+			problem = "the issuers " + drafts[0].Issuer + " and " + d.Issuer + " cannot both be " + from
+		}
+		if problem != "" {
+			note(strictyaml.Error, d.Where, "import-provider", problem, "configure it under identity_providers, or name it with --provider")
+			continue
+		}
+		labels := l
+		labels.From = from
+		if len(drafts) > 1 && labels.Name != "" {
+			labels.Name += "-" + d.Name
+		}
+		labels.label(&d.Draft)
+		d.Name = unusedName(names, d.Name)
+		d.Shadow = true
+		d.Head = []string{
+			"Imported from the trust policy of " + l.Resource + ".",
+			"Review each line: what was let in before is not always what was meant.",
+		}
+		document, err := d.YAML()
+		if err != nil {
+			note(strictyaml.Error, d.Where, "import-pattern", err.Error(), "write the document by hand")
+			continue
+		}
+		findings = append(findings, checkDraft(config, d.Name, document, now)...)
+		out = append(out, Imported{Name: d.Name, Document: document})
+	}
+	if findings.HasErrors() {
+		return nil, findings
+	}
+	return out, findings
+}
+
+// unusedName adds a number to a name that another document has.
+func unusedName(taken map[string]bool, name string) string {
+	name = providers.DraftName(name)
+	found := name
+	for i := 2; taken[found]; i++ {
+		found = fmt.Sprintf("%s-%d", name, i)
+	}
+	taken[found] = true
+	return found
+}
+
+func platformOf(config *Config, issuer string) string {
+	for _, name := range providersOf(config, issuer) {
+		return config.IdentityProviders[name].Type
+	}
+	return providers.PlatformOf(issuer)
+}
+
+// providersOf are the identity providers with this issuer.
+func providersOf(config *Config, issuer string) []string {
+	if config == nil {
+		return nil
+	}
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(config.IdentityProviders)) {
+		if config.IdentityProviders[name].Issuer == issuer {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// fromOf is the identity provider of an issuer. One that was named must be of that
+// issuer: the document would else trust workloads that the policy does not.
+func fromOf(config *Config, named, issuer string) (from, problem string) {
+	if config == nil {
+		if named == "" {
+			return "", "the issuer " + issuer + " needs a name, and there is no configuration to take it from"
+		}
+		return named, ""
+	}
+	fit := providersOf(config, issuer)
+	switch {
+	case named != "" && slices.Contains(fit, named):
+		return named, ""
+	case named != "":
+		return "", "the identity provider " + named + " is not of the issuer " + issuer
+	case len(fit) == 0:
+		return "", "no identity provider of the configuration has the issuer " + issuer
+	case len(fit) > 1:
+		return "", "several identity providers have the issuer " + issuer + ": " + strings.Join(fit, ", ")
+	}
+	return fit[0], ""
+}
