@@ -74,7 +74,7 @@ func newRoot(io *stdio) (*cobra.Command, *common) {
 	root.AddCommand(
 		serveCommand(c), demoCommand(c),
 		exchangeCommand(c), execCommand(c), whoamiCommand(c),
-		trustCommand(c), auditCommand(c), keysCommand(c), stopCommand(c),
+		trustCommand(c), connectCommand(c), auditCommand(c), keysCommand(c), stopCommand(c),
 		configCommand(c), doctorCommand(c), versionCommand(c),
 	)
 	root.InitDefaultCompletionCmd()

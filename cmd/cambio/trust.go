@@ -16,7 +16,7 @@ import (
 )
 
 func trustCommand(c *common) *cobra.Command {
-	return group("trust", "Check trust documents, and explain decisions", trustCheckCommand(c), trustExplainCommand(c))
+	return group("trust", "Check, explain and write trust documents", trustCheckCommand(c), trustExplainCommand(c), trustInitCommand(c), trustImportCommand(c))
 }
 
 func trustCheckCommand(c *common) *cobra.Command {
