@@ -47,7 +47,6 @@ func arrows() map[string][]string {
 		"gateway":   {"trust", "issuer", "audit", "replay", "stops", "keystore", "exchange", "providers", "web"},
 		"cmd":       {"gateway", "client", "trust", "audit", "keystore", "stops", "standin"},
 		"scripts":   {},
-		"scripts":   {}, // programs that build and check releases
 		"test":      {"trust", "issuer", "audit", "replay", "client", "stops", "keystore", "standin", "exchange", "providers", "web", "gateway"},
 	}
 }
