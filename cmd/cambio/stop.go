@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -25,9 +26,85 @@ func stopCommand(c *common) *cobra.Command {
 		stopAddCommand(c), stopListCommand(c), stopLiftCommand(c), stopRestoreCommand(c))
 }
 
-func (c *common) stopStore() (stops.Store, gateway.Config, error) {
-	config, err := c.load()
-	return stops.Store{Dir: config.State, Now: c.io.now, Rand: rand.Reader}, config, err
+// stopStore is the stop list of a configuration: a file, or a key in the Redis
+// that the replicas share. Nobody but Redis says anything of what was kept, so
+// that for a file it is nil.
+type stopStore struct {
+	file  stops.Store
+	redis *stops.RedisStore
+	where string // for people
+}
+
+func (c *common) stopStore(config gateway.Config) (s stopStore, closed func()) {
+	if config.Redis == nil {
+		file := stops.Store{Dir: config.State, Now: c.io.now, Rand: rand.Reader}
+		return stopStore{file: file, where: filepath.Join(config.State, "stops.json")}, func() {}
+	}
+	client := gateway.DialRedis(config.Redis, nil)
+	store := &stops.RedisStore{Client: client, Now: c.io.now, Rand: rand.Reader}
+	return stopStore{redis: store, where: "Redis at " + strings.Join(config.Redis.Addrs, ", ")}, func() { _ = client.Close() }
+}
+
+func (s stopStore) list(ctx context.Context) (trust.StopSet, error) {
+	if s.redis == nil {
+		return s.file.List()
+	}
+	return s.redis.List(ctx)
+}
+
+func (s stopStore) add(ctx context.Context, stop trust.Stop) (trust.Stop, *stops.Kept, error) {
+	if s.redis == nil {
+		stop, err := s.file.Add(stop)
+		return stop, nil, err
+	}
+	stop, kept, err := s.redis.Add(ctx, stop)
+	return stop, &kept, err
+}
+
+func (s stopStore) lift(ctx context.Context, id string) (trust.Stop, *stops.Kept, error) {
+	if s.redis == nil {
+		stop, err := s.file.Lift(id)
+		return stop, nil, err
+	}
+	stop, kept, err := s.redis.Lift(ctx, id)
+	return stop, &kept, err
+}
+
+func (s stopStore) restore(ctx context.Context, journaled []trust.Stop, version int64) (trust.StopSet, *stops.Kept, error) {
+	if s.redis == nil {
+		set, err := s.file.Restore(journaled, version)
+		return set, nil, err
+	}
+	set, kept, err := s.redis.Restore(ctx, journaled, version)
+	return set, &kept, err
+}
+
+// sayKept tells what is known of a change that Redis keeps, and what is not.
+func (c *common) sayKept(s stopStore, k *stops.Kept, config gateway.Config) {
+	if k == nil {
+		return
+	}
+	how := "read back after it had stood for 2 s"
+	if k.Acknowledged > 0 {
+		how = "acknowledged by a replica of Redis and read back"
+	}
+	c.io.say("kept in %s, version %d, %s", s.where, k.Version, how)
+	warning := c.io.red("warning:")
+	switch mode := config.Redis.Mode; {
+	case k.Acknowledged > 0:
+	case k.Followers > 0:
+		c.io.say("%s no replica of Redis acknowledged it at once; after a failover within the next seconds, look again: cambio stop list", warning)
+	case mode == "sentinel" || mode == "cluster":
+		c.io.say("%s this Redis has no replica now: a failover would lose it, until a running gateway puts it back", warning)
+	case !k.AOF:
+		c.io.say("%s this Redis writes nothing to its disk (appendonly no): after its restart only a running gateway puts it back", warning)
+	}
+	if k.Again > 0 {
+		c.io.say("%s Redis lost it %s meanwhile, and it was written again", warning, count(k.Again, "time"))
+	}
+	if !k.Settled {
+		c.io.say("%s Redis has just lost data, or no gateway runs: one that was away may put back a newer list; look again: cambio stop list", warning)
+	}
 }
 
 func stopAddCommand(c *common) *cobra.Command {
@@ -35,16 +112,22 @@ func stopAddCommand(c *common) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "add workload|trust|provider|target ID",
 		Short: "Stop issuing to a workload, by a trust, for a provider's tokens, or for a target",
-		Long: `Writes the stop into the state folder, so that it works also when the gateway does
-not answer. A running gateway issues nothing for it within 5 s.
+		Long: `Writes the stop itself, so that it works also when no gateway answers: into the
+state folder, or, where the configuration has redis, into the Redis that the
+replicas share. Each running gateway issues nothing for it within 5 s.
+
+In Redis a change is read back before the command ends, and made again where it
+was lost: at once when a replica of Redis acknowledges it, else after 2 s; a Redis
+that has just started or failed over takes some seconds more. The gateways put
+back a list that Redis loses later.
 
 What was issued before stays usable until it ends by itself; the command says
-until when.`,
+until when, as far as the journal of this replica knows.`,
 		Example: `  cambio stop add workload spiffe://id.acme.example/github/9919/41881900 --reason "runner taken over"
   cambio stop add target orders-api --reason "incident 1234" --until 2h`,
 		Args:              exactly("KIND", "ID"),
 		ValidArgsFunction: c.completeStop,
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := c.checkOutput("text", "json"); err != nil {
 				return err
 			}
@@ -55,19 +138,24 @@ until when.`,
 			if err != nil {
 				return err
 			}
-			store, config, err := c.stopStore()
+			config, err := c.load()
 			if err != nil {
 				return err
 			}
-			stop, err := store.Add(trust.Stop{Kind: trust.StopKind(args[0]), What: args[1], Reason: reason, Until: end})
-			if errors.Is(err, stops.ErrInvalid) {
+			store, closed := c.stopStore(config)
+			defer closed()
+			done := c.progress("writing the stop, and waiting until it is safe")
+			stop, kept, err := store.add(cmd.Context(), trust.Stop{Kind: trust.StopKind(args[0]), What: args[1], Reason: reason, Until: end})
+			done()
+			if errors.Is(err, stops.ErrInvalid) && !errors.Is(err, stops.ErrUnavailable) {
 				return &failure{code: exitUsage, err: err, next: "cambio stop add --help"}
 			}
 			if err != nil {
-				return unlisted(err)
+				return store.unlisted(err, config)
 			}
+			c.sayKept(store, kept, config)
 			c.warnUnknown(config, stop) // afterwards: reading the documents must not delay a stop
-			return c.printStopped(stop, config)
+			return c.printStopped(stop, kept, config)
 		},
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "why (required)")
@@ -129,21 +217,51 @@ type usable struct {
 
 // printStopped says what the stop does, and what it does not: a switch that
 // looks as if it took back what is out there would be trusted too much.
-func (c *common) printStopped(s trust.Stop, config gateway.Config) error {
+func (c *common) printStopped(s trust.Stop, kept *stops.Kept, config gateway.Config) error {
 	left, err := stillUsable(s, config, c.io.now())
 	if err != nil {
 		c.io.say("%s the journal could not be read for what is still usable: %v", c.io.red("warning:"), err)
 	}
 	if c.json() {
-		return json.NewEncoder(c.io.out).Encode(map[string]any{"stop": s, "in_force_within": "5s", "still_usable": left})
+		return json.NewEncoder(c.io.out).Encode(keptJSON(kept, map[string]any{"stop": s, "in_force_within": "5s", "still_usable": left}))
+	}
+	of := "this journal"
+	if kept != nil {
+		// Every replica keeps a journal of its own.
+		of = "the journal of this replica"
 	}
 	if err := lines(c.io.out, "%s: %s %s gets nothing, on a running gateway within 5 s", s.ID, s.Kind, s.What); err != nil {
 		return err
 	}
+	told := fmt.Sprintf("  no credential that was issued before is still usable, as far as %s knows", of)
 	if left.Credentials > 0 {
-		return lines(c.io.out, "  issued before and not taken back: %s, the last usable until %s", count(left.Credentials, "credential"), stamp(left.Until))
+		told = fmt.Sprintf("  issued before and not taken back: %s, the last usable until %s", count(left.Credentials, "credential"), stamp(left.Until))
 	}
-	return lines(c.io.out, "  no credential that was issued before is still usable, as far as this journal knows")
+	if kept != nil {
+		told += fmt.Sprintf("\n  what another replica issued is in its own journal; nothing of it outlives %s", stamp(latest(s, config, c.io.now())))
+	}
+	return lines(c.io.out, "%s", told)
+}
+
+// keptJSON adds what is known of a change in Redis.
+func keptJSON(kept *stops.Kept, out map[string]any) map[string]any {
+	if kept != nil {
+		out["redis"] = kept
+	}
+	return out
+}
+
+// latest is when the last credential ends that a replica can have issued for what
+// is stopped, up to the moment at which the stop acts there.
+func latest(s trust.Stop, config gateway.Config, now time.Time) time.Time {
+	const acts = 5 * time.Second
+	var longest time.Duration
+	for name, target := range config.Targets {
+		if s.Kind != trust.StopTarget || s.What == name {
+			longest = max(longest, time.Duration(target.MaxTTL))
+		}
+	}
+	return now.Add(acts + longest)
 }
 
 // stillUsable counts the credentials of the journal that outlive the stop.
@@ -183,9 +301,18 @@ func subjectOf(r audit.Record, kind trust.StopKind, what string) bool {
 }
 
 // unlisted gives an error of the stop list its next step.
-func unlisted(err error) error {
-	if !errors.Is(err, stops.ErrUnavailable) {
+func (s stopStore) unlisted(err error, config gateway.Config) error {
+	switch {
+	case errors.Is(err, stops.ErrUnconfirmed):
+		return &failure{code: exitRetry, err: err, next: "it may be in force or not: `cambio stop list` says so when Redis answers; then run this again"}
+	case !errors.Is(err, stops.ErrUnavailable):
 		return err
+	case s.redis != nil:
+		return &failure{
+			code: exitError, err: fmt.Errorf("%s: %w", s.where, err),
+			next: "if Redis answers, a running gateway puts a lost list back within seconds, a first `cambio serve` makes one, and `cambio stop restore` takes it from the journal in " +
+				filepath.Join(config.State, "journal") + "; while it does not answer for 5 s, every gateway refuses everything",
+		}
 	}
 	return &failure{code: exitError, err: err, next: "a first `cambio serve` makes the list; `cambio stop restore` makes a lost one anew"}
 }
@@ -195,17 +322,19 @@ func stopListCommand(c *common) *cobra.Command {
 		Use:   "list",
 		Short: "List the stops",
 		Args:  noArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := c.checkOutput("text", "json"); err != nil {
 				return err
 			}
-			store, _, err := c.stopStore()
+			config, err := c.load()
 			if err != nil {
 				return err
 			}
-			set, err := store.List()
+			store, closed := c.stopStore(config)
+			defer closed()
+			set, err := store.list(cmd.Context())
 			if err != nil {
-				return unlisted(err)
+				return store.unlisted(err, config)
 			}
 			return c.printStops(set)
 		},
@@ -246,23 +375,28 @@ func stopLiftCommand(c *common) *cobra.Command {
 		Short:             "Lift a stop",
 		Args:              exactly("STOP-ID"),
 		ValidArgsFunction: c.completeStopID,
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := c.checkOutput("text", "json"); err != nil {
 				return err
 			}
-			store, _, err := c.stopStore()
+			config, err := c.load()
 			if err != nil {
 				return err
 			}
-			s, err := store.Lift(args[0])
+			store, closed := c.stopStore(config)
+			defer closed()
+			done := c.progress("lifting the stop, and waiting until it is safe")
+			s, kept, err := store.lift(cmd.Context(), args[0])
+			done()
 			if errors.Is(err, stops.ErrNotFound) {
 				return &failure{code: exitError, err: fmt.Errorf("no stop %s", args[0]), next: "cambio stop list"}
 			}
 			if err != nil {
-				return unlisted(err)
+				return store.unlisted(err, config)
 			}
+			c.sayKept(store, kept, config)
 			if c.json() {
-				return json.NewEncoder(c.io.out).Encode(map[string]any{"lifted": s, "in_force_within": "5s"})
+				return json.NewEncoder(c.io.out).Encode(keptJSON(kept, map[string]any{"lifted": s, "in_force_within": "5s"}))
 			}
 			return lines(c.io.out, "lifted %s: %s %s is judged by its trusts again within 5 s", s.ID, s.Kind, s.What)
 		},
@@ -275,13 +409,19 @@ func stopRestoreCommand(c *common) *cobra.Command {
 		Short: "Make a lost or damaged stop list anew from the journal",
 		Long: `Writes the stops that the journal holds, and those of a list that can still be
 read, as the list in force, with a new version. A gateway without a list that it
-can rely on answers 503 until then.`,
+can rely on answers 503 until then.
+
+With redis the journal is that of this replica, and the list the one in Redis,
+which the replicas put back by themselves when it is lost. This command is for
+what they cannot judge: a list that cannot be read, or two of one version. Run it
+where the newest journal is; a list that another replica holds with a higher
+version wins over it, and is joined with it.`,
 		Args: noArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := c.checkOutput("text", "json"); err != nil {
 				return err
 			}
-			store, config, err := c.stopStore()
+			config, err := c.load()
 			if err != nil {
 				return err
 			}
@@ -289,10 +429,15 @@ can rely on answers 503 until then.`,
 			if err != nil {
 				return err
 			}
-			set, err := store.Restore(journaled, version)
+			store, closed := c.stopStore(config)
+			defer closed()
+			done := c.progress("restoring the list, and waiting until it is safe")
+			set, kept, err := store.restore(cmd.Context(), journaled, version)
+			done()
 			if err != nil {
-				return err
+				return store.unlisted(err, config)
 			}
+			c.sayKept(store, kept, config)
 			if c.json() {
 				return c.printStops(set)
 			}
