@@ -58,7 +58,7 @@ func FuzzAnswer(f *testing.F) {
 			}
 			return
 		}
-		var value struct{ AccessKeyId, SecretAccessKey, SessionToken, Expiration string } //nolint:revive // the format's spelling
+		var value struct{ AccessKeyId, SecretAccessKey, SessionToken, Expiration string }
 		if err := json.Unmarshal([]byte(got.Value.Reveal()), &value); err != nil {
 			t.Fatal(err)
 		}

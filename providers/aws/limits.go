@@ -39,7 +39,6 @@ var (
 	policyARN      = regexp.MustCompile(`^arn:(aws|aws-cn|aws-us-gov):iam::(aws|[0-9]{12}):policy/(?:[\w+=,.@-]+/)*[\w+=,.@-]{1,128}$`)
 	tagAlphabet    = regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$`)
 	sourceAlphabet = regexp.MustCompile(`^[\w+=,.@-]*$`)
-	anyRole        = rolePattern(anyAccount)
 )
 
 // extra are a grant's own fields. Each is sent only when the grant names it.
@@ -82,10 +81,10 @@ func read(g trust.Grant) (x extra, unread string) {
 // a tag, without any compression, against 2,700. It errs on both sides: what it
 // lets through and AWS does not is PackedPolicyTooLarge, which Mint reports with
 // the largest tag too.
-func misfit(g trust.Grant) (field, problem string) {
-	r, ok := parseRole(anyRole, g.Resource)
+func misfit(pattern *regexp.Regexp, g trust.Grant) (field, problem string) {
+	r, ok := parseRole(pattern, g.Resource)
 	if !ok {
-		return "resource", "is no ARN of an IAM role"
+		return "resource", "is no ARN of an IAM role of the account"
 	}
 	if n := len(r.path); n > maxPath {
 		return "resource", fmt.Sprintf("has a path of %d characters; AWS takes %d", n, maxPath)

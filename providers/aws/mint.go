@@ -228,9 +228,9 @@ type issued struct {
 }
 
 func (i issued) credential(kind string) (exchange.Credential, error) {
-	value, err := json.Marshal(struct {
+	value, err := json.Marshal(struct { //nolint:gosec // it is the credential; Secret holds it from here on
 		Version         int
-		AccessKeyId     string //nolint:revive // the format's spelling
+		AccessKeyId     string
 		SecretAccessKey string
 		SessionToken    string
 		Expiration      string

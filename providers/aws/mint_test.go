@@ -330,7 +330,7 @@ func TestMintTimesOut(t *testing.T) {
 // Where nothing was sent, nothing was issued.
 func TestMintNoConnection(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // only to find a port that is closed
+	l, err := net.Listen("tcp", "127.0.0.1:0") // only to find a port that is closed
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -371,11 +371,10 @@ func TestMintBulkhead(t *testing.T) {
 		_, err := m.Mint(context.Background(), order(t))
 		stalled <- err
 	}()
-	for deadline := time.Now().Add(10 * time.Second); len(s.Requests()) == 0; {
+	for deadline := time.Now().Add(10 * time.Second); len(s.Requests()) == 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the first call never came")
 		}
-		time.Sleep(time.Millisecond) //nolint:forbidigo // polling
 	}
 	_, err := m.Mint(t.Context(), order(t))
 	if e := fails(t, err); e.Issued || e.Code != exchange.Unavailable || e.Reason != trust.ReasonTargetBusy || e.RetryAfter <= 0 {

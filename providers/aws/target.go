@@ -51,7 +51,7 @@ func TargetType(account string) trust.TargetType {
 		},
 		MinTTL: minTTL,
 		MaxTTL: maxTTL,
-		Misfit: misfit,
+		Misfit: func(g trust.Grant) (field, problem string) { return misfit(role, g) },
 	}
 }
 
@@ -62,9 +62,14 @@ func Types() []string { return []string{"urn:cambio:token-type:aws-credentials"}
 // and name. The path is held to the alphabet of names, which is narrower than
 // AWS's: what is left out are characters that mean something in a policy, such
 // as * and ?, and a reader would take one role for many.
-func rolePattern(account string) *regexp.Regexp {
-	return regexp.MustCompile(`^arn:(aws|aws-cn|aws-us-gov):iam::(` + account + `):role/((?:[\w+=,.@-]+/)*)([\w+=,.@-]{1,64})$`)
+func rolePattern(account string) *regexp.Regexp { return regexp.MustCompile(roleForm(account)) }
+
+func roleForm(account string) string {
+	return `^arn:(aws|aws-cn|aws-us-gov):iam::(` + account + `):role/((?:[\w+=,.@-]+/)*)([\w+=,.@-]{1,64})$`
 }
+
+// anyRole is a role of any account.
+var anyRole = regexp.MustCompile(roleForm(anyAccount))
 
 // role is an IAM role's ARN, taken apart.
 type role struct{ partition, account, path, name string }
