@@ -41,7 +41,7 @@ func OpenFile(ctx context.Context, cfg FileConfig) (*File, error) {
 		return nil, fmt.Errorf("%w: Dir and Now are required", ErrInvalid)
 	}
 	l := newList(&List{
-		keeper: Store{Dir: cfg.Dir, Now: cfg.Now}, now: cfg.Now, log: cfg.Log, changed: cfg.Changed,
+		keeper: inFile{Store{Dir: cfg.Dir, Now: cfg.Now}}, now: cfg.Now, log: cfg.Log, changed: cfg.Changed,
 	}, cfg.Seen, cfg.Journaled)
 	if err := l.mend(ctx); err != nil {
 		return nil, err
@@ -50,3 +50,14 @@ func OpenFile(ctx context.Context, cfg FileConfig) (*File, error) {
 	go l.watch(context.WithoutCancel(ctx))
 	return l, nil
 }
+
+// inFile is a file as a keeper: nothing in it waits for anybody.
+type inFile struct{ store Store }
+
+// read needs no settling: nobody else puts a file back.
+func (f inFile) read(context.Context) (trust.StopSet, bool, error) {
+	set, err := f.store.read()
+	return set, true, err
+}
+
+func (f inFile) change(_ context.Context, apply apply) error { return f.store.replace(apply) }

@@ -46,8 +46,8 @@ type replica struct {
 
 func (r *replica) now() time.Time { return time.Now().Add(time.Duration(r.skipped.Load())) }
 
-// skip makes the copy so much older.
-func (r *replica) skip(d time.Duration) { r.skipped.Add(int64(d)) }
+// expire makes the copy too old to serve.
+func (r *replica) expire() { r.skipped.Add(int64(6 * time.Second)) }
 
 func (r *replica) current() (trust.StopSet, error) { return r.Current(r.now()) }
 
@@ -192,7 +192,7 @@ func TestRedisEmptied(t *testing.T) {
 	s.RestartEmpty()
 	fresh := join(t, c, 0)
 	for _, r := range []*replica{a, b, fresh} {
-		r.skip(6 * time.Second) // no copy from before serves any more
+		r.expire() // no copy from before serves any more
 		until(t, "recovery", neverWithout(t, r, stop.ID))
 		untilHas(t, r, 2, stop.ID)
 	}
@@ -236,7 +236,7 @@ func TestRedisLosesItsLastSecond(t *testing.T) {
 	second := mustAddRedis(t, c)
 	untilHas(t, a, 3, first.ID, second.ID)
 	s.RestartFromBackup()
-	cut.skip(6 * time.Second)
+	cut.expire()
 	line.Pass()
 	until(t, "the list of version 3", neverWithout(t, cut, second.ID))
 	untilHas(t, cut, 3, first.ID, second.ID)
@@ -260,7 +260,7 @@ func TestRedisFailsOverToALaggingReplica(t *testing.T) {
 	untilHas(t, a, 0, first.ID, second.ID)
 	master.Kill()
 	standby.Promote()
-	b.skip(6 * time.Second)
+	b.expire()
 	toA.To(standby.Addr())
 	toB.To(standby.Addr())
 	until(t, "the list with the second stop", neverWithout(t, b, second.ID))
@@ -286,7 +286,7 @@ func TestRedisDownAtTheStart(t *testing.T) {
 		_, err := a.current()
 		t.Errorf("a young copy does not serve: %v", err)
 	}
-	a.skip(6 * time.Second)
+	a.expire()
 	if _, err := a.current(); !errors.Is(err, stops.ErrUnavailable) {
 		t.Errorf("an old copy serves: %v", err)
 	}
@@ -532,7 +532,7 @@ func TestRedisSentinel(t *testing.T) {
 	stop := untilAcknowledged(t, c)
 	untilHas(t, a, 0, stop.ID)
 	set.Failover()
-	a.skip(6 * time.Second)
+	a.expire()
 	until(t, "recovery", neverWithout(t, a, stop.ID))
 	untilHas(t, a, 0, stop.ID)
 }
@@ -552,7 +552,7 @@ func TestRedisCluster(t *testing.T) {
 	untilHas(t, a, 0, stop.ID)
 	slot := c.ClusterKeySlot(t.Context(), listKey).Val()
 	set.Failover(int(slot) * 3 / 16384)
-	a.skip(6 * time.Second)
+	a.expire()
 	until(t, "recovery", neverWithout(t, a, stop.ID))
 	second := mustAddRedis(t, c)
 	untilHas(t, a, 0, stop.ID, second.ID)

@@ -129,7 +129,7 @@ func (s RedisStore) keep(ctx context.Context, apply apply, holds func(trust.Stop
 			}, nil
 		}
 		if last = errors.Join(err, readErr); last == nil {
-			last = errors.New("Redis lost it")
+			last = errors.New("it was lost")
 		}
 	}
 	return Kept{}, r.unconfirmed(last)

@@ -1,7 +1,6 @@
 package stops
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -34,7 +33,7 @@ type Store struct {
 func (s Store) Add(stop trust.Stop) (trust.Stop, error) {
 	apply, err := adding(&stop, s.Now(), s.Rand)
 	if err == nil {
-		err = s.change(context.Background(), apply)
+		err = s.replace(apply)
 	}
 	if err != nil {
 		return trust.Stop{}, err
@@ -46,15 +45,12 @@ func (s Store) Add(stop trust.Stop) (trust.Stop, error) {
 // this id.
 func (s Store) Lift(id string) (trust.Stop, error) {
 	var lifted trust.Stop
-	err := s.change(context.Background(), lifting(id, &lifted))
+	err := s.replace(lifting(id, &lifted))
 	return lifted, err
 }
 
 // List returns the list. ErrUnavailable: there is none that can be read.
-func (s Store) List() (trust.StopSet, error) {
-	set, _, err := s.read(context.Background())
-	return set, err
-}
+func (s Store) List() (trust.StopSet, error) { return s.read() }
 
 // Restore writes these stops as the list, and with them those of a file that can
 // still be read. The version is above seen and above the file's: the operator's
@@ -62,19 +58,19 @@ func (s Store) List() (trust.StopSet, error) {
 // A list of a newer format is refused.
 func (s Store) Restore(stops []trust.Stop, seen int64) (trust.StopSet, error) {
 	var made trust.StopSet
-	err := s.change(context.Background(), restoring(stops, seen, &made))
+	err := s.replace(restoring(stops, seen, &made))
 	return made, err
 }
 
-// change replaces the list under the lock, so that two commands at once do not
-// lose one another's stop.
-func (s Store) change(ctx context.Context, apply apply) error {
+// replace makes another list of that which is there, under the lock, so that two
+// commands at once do not lose one another's stop.
+func (s Store) replace(apply apply) error {
 	unlock, err := s.lock()
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	old, _, err := s.read(ctx)
+	old, err := s.read()
 	if missing(err) && s.untouched() {
 		old, err = trust.StopSet{}, nil
 	}
@@ -116,25 +112,24 @@ func flock(f *os.File) error {
 	}
 }
 
-// read needs no settling: a file is lost with all that knew it, or not at all.
-func (s Store) read(context.Context) (_ trust.StopSet, settled bool, _ error) {
+func (s Store) read() (trust.StopSet, error) {
 	f, err := os.Open(filepath.Join(s.Dir, fileName))
 	if errors.Is(err, fs.ErrNotExist) {
-		return trust.StopSet{}, false, fmt.Errorf("%w: %w: %w", ErrUnavailable, errMissing, err)
+		return trust.StopSet{}, fmt.Errorf("%w: %w: %w", ErrUnavailable, errMissing, err)
 	}
 	if err != nil {
-		return trust.StopSet{}, false, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return trust.StopSet{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	defer f.Close() //nolint:errcheck // only read
 	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
-		return trust.StopSet{}, false, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return trust.StopSet{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	set, err := Parse(b)
 	if err != nil {
-		return trust.StopSet{}, false, fmt.Errorf("%w: %s: %w", ErrUnavailable, fileName, err)
+		return trust.StopSet{}, fmt.Errorf("%w: %s: %w", ErrUnavailable, fileName, err)
 	}
-	return set, true, nil
+	return set, nil
 }
 
 // write replaces the file as a whole: a reader, or a crash, finds the old list
