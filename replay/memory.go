@@ -1,58 +1,14 @@
-// Package replay remembers the uses of tokens, so that none is used more often
-// than its rule. A store either answers, or nothing may be issued.
 package replay
 
 import (
 	"context"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"hash/maphash"
 	"math"
 	"sync"
 	"time"
 	"unique"
-)
-
-// How often a token may be used, as the values of Reservation.Use.
-const (
-	Once         = "once"           // a single exchange
-	OncePerGrant = "once-per-grant" // one exchange for each member
-	UntilExpiry  = "until-expiry"   // any number; a mark stays, so that a later Once is refused
-)
-
-// Reservation asks for one use of a token.
-type Reservation struct {
-	Key      string        // base64url SHA-256, without padding
-	Decision string        // a UUID: what a release compares
-	Member   string        // the (target, resource) of this use
-	Use      string        // Once, OncePerGrant or UntilExpiry; anything else is an error
-	TTL      time.Duration // how long it must be remembered, above zero
-	// Nonce is the key of a nonce that the token carries, in the form of Key, or
-	// "". Its one use is taken in the same atomic step, all or none.
-	Nonce string
-	// IssuedAt is the token's iat and ClockSkew how far it may be off: a store that
-	// lost its memory must refuse tokens that it may have forgotten.
-	IssuedAt  time.Time
-	ClockSkew time.Duration
-}
-
-// Record is what is remembered of one decision's use of a token. A token that
-// several decisions used has several; one without a Decision was used by more
-// than one for the same member, and can no longer be released.
-type Record struct {
-	Key      string
-	Decision string
-	Members  []string
-	Closed   bool      // no further use of any kind
-	Until    time.Time // when it may be forgotten
-}
-
-var (
-	// ErrFull says that the store holds as many tokens as it may.
-	ErrFull = errors.New("replay: the store is full")
-	// ErrInvalid says that a reservation or a record is malformed.
-	ErrInvalid = errors.New("replay: invalid reservation")
 )
 
 const (
@@ -82,6 +38,7 @@ type Memory struct {
 }
 
 type shard struct {
+	index  int // the order of locking
 	mu     sync.Mutex
 	tokens map[tokenKey]token
 	swept  int64 // when a full shard was last searched whole, in seconds since start
@@ -110,30 +67,52 @@ func NewMemory(now func() time.Time) *Memory {
 func newMemory(now func() time.Time, limit int) *Memory {
 	m := &Memory{now: now, start: now(), limit: (limit + shards - 1) / shards, seed: maphash.MakeSeed()}
 	for i := range m.shards {
+		m.shards[i].index = i
 		m.shards[i].tokens = make(map[tokenKey]token)
 	}
 	return m
 }
 
-// Reserve takes one use of a token, in one atomic step. It reports false when
-// the rule does not allow another use. On an error nothing may be issued.
+// Reserve takes one use of a token, and of its nonce where it has one, in one
+// atomic step. It reports false when the rule does not allow another use. On an
+// error nothing may be issued.
 func (m *Memory) Reserve(_ context.Context, r Reservation) (bool, error) {
-	key, decision, err := parse(r.Key, r.Decision)
+	key, nonce, decision, err := r.parse()
 	if err != nil {
 		return false, err
-	}
-	if r.Use != Once && r.Use != OncePerGrant && r.Use != UntilExpiry {
-		return false, fmt.Errorf("%w: use %.20q", ErrInvalid, r.Use)
-	}
-	// A token that need not be remembered any more has expired.
-	if r.TTL <= 0 || decision == (decisionID{}) {
-		return false, fmt.Errorf("%w: TTL or Decision", ErrInvalid)
 	}
 	now := m.seconds()
 	want := use{decision, unique.Make(r.Member)}
 	s := m.shard(key)
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	if r.Nonce == "" {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return m.reserve(s, key, want, r, now, 1)
+	}
+	n := m.shard(nonce)
+	defer m.lock(s, n)()
+	if t, known := n.tokens[nonce]; known && t.until > now {
+		return false, nil
+	} else if !known {
+		n.sweep(now)
+		if !n.room(m.limit, now, 1) {
+			return false, ErrFull
+		}
+	}
+	need := 1
+	if s == n {
+		need = 2
+	}
+	if ok, err := m.reserve(s, key, want, r, now, need); !ok {
+		return false, err
+	}
+	n.tokens[nonce] = token{use: want, until: later(now, r.nonceTTL()), closed: true}
+	return true, nil
+}
+
+// reserve takes one use of a token in a shard that is locked, and has room for
+// as many new tokens as are needed.
+func (m *Memory) reserve(s *shard, key tokenKey, want use, r Reservation, now uint32, need int) (bool, error) {
 	t, known := s.tokens[key]
 	if !known {
 		s.sweep(now)
@@ -141,7 +120,7 @@ func (m *Memory) Reserve(_ context.Context, r Reservation) (bool, error) {
 	if known && t.until <= now {
 		t, known = token{}, false
 	}
-	if !known && !s.room(m.limit, now) {
+	if !known && !s.room(m.limit, now, need) {
 		return false, ErrFull
 	}
 	if known {
@@ -151,7 +130,7 @@ func (m *Memory) Reserve(_ context.Context, r Reservation) (bool, error) {
 			return false, nil
 		case present != nil:
 			// Two decisions rest on this mark: neither may take it away any more.
-			if present.decision != decision {
+			if present.decision != want.decision {
 				present.decision = decisionID{}
 			}
 		case t.count() >= maxMembers:
@@ -168,20 +147,33 @@ func (m *Memory) Reserve(_ context.Context, r Reservation) (bool, error) {
 	return true, nil
 }
 
-// Release undoes what this decision reserved, and nothing else. To release what
-// is not there is no error.
+// Release undoes what this decision reserved, the nonce too, and nothing else. To
+// release what is not there is no error.
 func (m *Memory) Release(_ context.Context, r Reservation) error {
-	key, decision, err := parse(r.Key, r.Decision)
-	if err != nil {
+	key, nonce, decision, err := r.parseRelease()
+	// The zero decision is nobody's: what several rest on stays.
+	if err != nil || decision == (decisionID{}) {
 		return err
 	}
 	s := m.shard(key)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	t, known := s.tokens[key]
-	// The zero decision is nobody's: what several rest on stays.
-	if !known || decision == (decisionID{}) {
+	if r.Nonce == "" {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.release(key, decision)
 		return nil
+	}
+	n := m.shard(nonce)
+	defer m.lock(s, n)()
+	s.release(key, decision)
+	n.release(nonce, decision)
+	return nil
+}
+
+// release undoes what a decision reserved in a shard that is locked.
+func (s *shard) release(key tokenKey, decision decisionID) {
+	t, known := s.tokens[key]
+	if !known {
+		return
 	}
 	kept := make([]use, 0, t.count())
 	for _, u := range t.all() {
@@ -201,7 +193,25 @@ func (m *Memory) Release(_ context.Context, r Reservation) error {
 		}
 		s.tokens[key] = t
 	}
-	return nil
+}
+
+// lock takes the locks of a token and of its nonce, always in the order of the
+// shards, so that two reservations cannot wait for each other. It returns what
+// gives them back.
+func (m *Memory) lock(a, b *shard) (unlock func()) {
+	if a == b {
+		a.mu.Lock()
+		return a.mu.Unlock
+	}
+	if a.index > b.index {
+		a, b = b, a
+	}
+	a.mu.Lock()
+	b.mu.Lock()
+	return func() {
+		b.mu.Unlock()
+		a.mu.Unlock()
+	}
 }
 
 // Remember takes in records of an earlier process. Those that have expired are
@@ -224,7 +234,7 @@ func (m *Memory) Remember(records []Record) error {
 		s := m.shard(key)
 		s.mu.Lock()
 		t, known := s.tokens[key]
-		if !known && !s.room(m.limit, now) {
+		if !known && !s.room(m.limit, now, 1) {
 			s.mu.Unlock()
 			return ErrFull
 		}
@@ -310,10 +320,10 @@ func (s *shard) sweep(now uint32) {
 	}
 }
 
-// room reports whether another token may be held. A full shard is searched for
-// expired ones at most once a second.
-func (s *shard) room(limit int, now uint32) bool {
-	if len(s.tokens) < limit {
+// room reports whether as many more tokens as are needed may be held. A full shard
+// is searched for expired ones at most once a second.
+func (s *shard) room(limit int, now uint32, need int) bool {
+	if len(s.tokens)+need <= limit {
 		return true
 	}
 	if s.swept == int64(now)+1 {
@@ -325,7 +335,7 @@ func (s *shard) room(limit int, now uint32) bool {
 			delete(s.tokens, key)
 		}
 	}
-	return len(s.tokens) < limit
+	return len(s.tokens)+need <= limit
 }
 
 func (t *token) count() int {

@@ -175,7 +175,7 @@ func (r *Redis) Reserve(ctx context.Context, res Reservation) (bool, error) {
 }
 
 func (r *Redis) reserve(ctx context.Context, res Reservation) (bool, error) {
-	if err := check(res); err != nil {
+	if _, _, _, err := res.parse(); err != nil {
 		return false, err
 	}
 	deadline := time.Now().Add(patience)
@@ -211,40 +211,13 @@ func (r *Redis) reserve(ctx context.Context, res Reservation) (bool, error) {
 	}
 }
 
-// check refuses a malformed reservation, as [Memory] does.
-func check(res Reservation) error {
-	_, decision, err := parse(res.Key, res.Decision)
-	if err != nil {
-		return err
-	}
-	if res.Nonce != "" {
-		if _, _, err := parse(res.Nonce, ""); err != nil {
-			return err
-		}
-	}
-	if res.Use != Once && res.Use != OncePerGrant && res.Use != UntilExpiry {
-		return fmt.Errorf("%w: use %.20q", ErrInvalid, res.Use)
-	}
-	if res.TTL <= 0 || decision == (decisionID{}) {
-		return fmt.Errorf("%w: TTL or Decision", ErrInvalid)
-	}
-	return nil
-}
-
 // Release undoes what this decision reserved, the nonce too, and nothing else.
 // To release what is not there is no error.
 func (r *Redis) Release(ctx context.Context, res Reservation) error {
-	_, decision, err := parse(res.Key, res.Decision)
-	if err != nil {
+	_, _, decision, err := res.parseRelease()
+	// The zero decision is nobody's: what several rest on stays.
+	if err != nil || decision == (decisionID{}) {
 		return err
-	}
-	if res.Nonce != "" {
-		if _, _, err := parse(res.Nonce, ""); err != nil {
-			return err
-		}
-	}
-	if decision == (decisionID{}) {
-		return nil // nobody's: what several rest on stays
 	}
 	args := []any{nil, nil, 1, tokenName(res)}
 	if res.Nonce != "" {
@@ -264,7 +237,7 @@ func (r *Redis) Release(ctx context.Context, res Reservation) error {
 
 // reserveCall is the script with its keys and arguments.
 func (r *Redis) reserveCall(res Reservation, m *watermark, deadline time.Time) *call {
-	args := make([]any, 3, 12)
+	args := make([]any, 3, 13)
 	args = append(args, tokenName(res))
 	keys := 1
 	if res.Nonce != "" {
@@ -279,10 +252,17 @@ func (r *Redis) reserveCall(res Reservation, m *watermark, deadline time.Time) *
 		keys++
 	}
 	args[2] = keys
-	// Relative: Redis' clock may be another. Rounded up: never forgotten early.
-	ttl := int64((res.TTL + time.Millisecond - 1) / time.Millisecond)
-	args = append(args, expect, res.Use, strconv.FormatInt(ttl, 10), res.Decision, res.Member)
+	args = append(args, expect, res.Use, millis(res.TTL), res.Decision, res.Member)
+	if res.Nonce != "" {
+		args = append(args, millis(res.nonceTTL()))
+	}
 	return newCall(r.scripts.reserve, args, deadline)
+}
+
+// millis is a time to live: relative, because Redis' clock may be another, and
+// rounded up, so that nothing is forgotten early.
+func millis(d time.Duration) string {
+	return strconv.FormatInt(int64((d+time.Millisecond-1)/time.Millisecond), 10)
 }
 
 func verdict(answer int64) (bool, error) {

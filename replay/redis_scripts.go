@@ -50,7 +50,8 @@ func newScripts() scripts {
 // several did, so that none may release it. A nonce's record is the version and
 // the decision.
 //
-// KEYS: token [nonce] [marker]; ARGV: watermark or "", use, TTL in ms, decision, member.
+// KEYS: token [nonce] [marker]; ARGV: watermark or "", use, TTL in ms, decision, member,
+// TTL of the nonce.
 const reserveScript = `
 local n = #KEYS
 if ARGV[1] ~= '' then
@@ -84,7 +85,7 @@ else
   redis.call('HSET', KEYS[1], 'v', use == 'once' and '1c' or '1o', member, decision)
   redis.call('PEXPIRE', KEYS[1], ttl)
 end
-if n == 2 then redis.call('SET', KEYS[2], '1' .. decision, 'PX', ttl) end
+if n == 2 then redis.call('SET', KEYS[2], '1' .. decision, 'PX', ARGV[6]) end
 return 1
 `
 

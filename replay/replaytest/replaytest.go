@@ -31,6 +31,8 @@ func Decision(n int) string { return fmt.Sprintf("01990000-0000-7000-8000-%012x"
 
 // step is one call and what it must answer.
 type step struct {
+	token    string // another than the test's own
+	nonce    string
 	release  bool
 	decision int
 	member   string
@@ -46,7 +48,23 @@ func release(decision int, use, member string) step { //nolint:unparam // it rea
 	return step{release: true, decision: decision, use: use, member: member}
 }
 
-// Run tests a store; open returns an empty one.
+// with is a step of another token, or with a nonce.
+func (s step) with(token, nonce string) step {
+	s.token, s.nonce = token, nonce
+	return s
+}
+
+// reservation is one that no store has a reason to refuse: it has just been issued.
+func reservation(token, nonce string, decision int, member, use string) replay.Reservation {
+	r := replay.Reservation{Key: Key(token), Decision: Decision(decision), Member: member, Use: use, TTL: time.Hour, IssuedAt: time.Now()}
+	if nonce != "" {
+		r.Nonce = Key("nonce " + nonce)
+	}
+	return r
+}
+
+// Run tests a store; open returns one that knows none of the tokens that the
+// tests use, and each test has its own.
 func Run(t *testing.T, open func(t *testing.T) Store) {
 	t.Helper()
 	const a, b = "aws-prod arn:aws:iam::1:role/a", "orders-api"
@@ -123,6 +141,25 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 			release(1, replay.Once, a),
 			reserve(2, replay.Once, a, true),
 		}},
+		{"a nonce is used once, by whatever token", []step{
+			reserve(1, replay.UntilExpiry, a, true).with("", "n"),
+			reserve(2, replay.UntilExpiry, a, false).with("", "n"),
+			reserve(3, replay.UntilExpiry, a, false).with(" another", "n"),
+			reserve(4, replay.Once, a, true).with(" another", "m"),
+		}},
+		{"a nonce that is refused leaves its token", []step{
+			reserve(1, replay.Once, a, true).with("", "n"),
+			reserve(2, replay.Once, a, false).with(" another", "n"),
+			reserve(3, replay.Once, a, true).with(" another", "m"),
+		}},
+		{"a release gives back token and nonce", []step{
+			reserve(1, replay.Once, a, true).with("", "n"),
+			release(2, replay.Once, a).with("", "n"),
+			reserve(3, replay.Once, a, false).with(" another", "n"),
+			release(1, replay.Once, a).with("", "n"),
+			reserve(4, replay.Once, a, true).with("", "n"),
+			reserve(5, replay.Once, a, false).with(" another", "n"),
+		}},
 		{"a second release does not touch the next use", []step{
 			reserve(1, replay.Once, a, true),
 			release(1, replay.Once, a),
@@ -135,7 +172,11 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 		t.Run(tt.name, func(t *testing.T) {
 			store := open(t)
 			for i, s := range tt.steps {
-				r := replay.Reservation{Key: Key(tt.name), Decision: Decision(s.decision), Member: s.member, Use: s.use, TTL: time.Hour}
+				nonce := s.nonce
+				if nonce != "" {
+					nonce += tt.name
+				}
+				r := reservation(tt.name+s.token, nonce, s.decision, s.member, s.use)
 				if s.release {
 					if err := store.Release(t.Context(), r); err != nil {
 						t.Fatalf("step %d: release: %v", i, err)
@@ -152,7 +193,7 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 	t.Run("tokens are independent", func(t *testing.T) {
 		store := open(t)
 		for i := range 10 {
-			r := replay.Reservation{Key: Key(fmt.Sprint("token ", i)), Decision: Decision(1), Member: a, Use: replay.Once, TTL: time.Hour}
+			r := reservation(fmt.Sprint("token ", i), "", 1, a, replay.Once)
 			if ok, err := store.Reserve(t.Context(), r); !ok || err != nil {
 				t.Fatalf("token %d: %t, %v", i, ok, err)
 			}
@@ -160,11 +201,48 @@ func Run(t *testing.T, open func(t *testing.T) Store) {
 	})
 	t.Run("malformed", func(t *testing.T) { malformed(t, open(t)) })
 	t.Run("concurrent", func(t *testing.T) { concurrent(t, open(t)) })
+	t.Run("concurrent nonces", func(t *testing.T) { concurrentNonces(t, open(t)) })
+}
+
+// concurrentNonces tries many tokens with few nonces at once, in both orders of
+// their locks.
+func concurrentNonces(t *testing.T, store Store) {
+	t.Helper()
+	const tokens, nonces = 100, 10
+	var allowed atomic.Int64
+	var wg sync.WaitGroup
+	begin := make(chan struct{})
+	for i := range tokens {
+		wg.Go(func() {
+			<-begin
+			// A token's name may be another's nonce, as far as the locks go.
+			r := reservation(fmt.Sprint("carrier ", i), "", i+1, "m", replay.Once)
+			r.Nonce = Key(fmt.Sprint("carried ", i%nonces))
+			ok, err := store.Reserve(t.Context(), r)
+			if err != nil {
+				t.Error(err)
+			}
+			if ok {
+				allowed.Add(1)
+				return
+			}
+			// What was refused left no trace of its token.
+			r.Nonce = ""
+			if ok, err := store.Reserve(t.Context(), r); !ok || err != nil {
+				t.Errorf("after a used nonce: %t, %v", ok, err)
+			}
+		})
+	}
+	close(begin)
+	wg.Wait()
+	if got := allowed.Load(); got != nonces {
+		t.Errorf("%d nonces were taken, want %d", got, nonces)
+	}
 }
 
 func malformed(t *testing.T, store Store) {
 	t.Helper()
-	valid := replay.Reservation{Key: Key("malformed"), Decision: Decision(1), Member: "m", Use: replay.Once, TTL: time.Hour}
+	valid := reservation("malformed", "malformed", 1, "m", replay.Once)
 	for _, tt := range []struct {
 		name   string
 		change func(*replay.Reservation)
@@ -175,6 +253,8 @@ func malformed(t *testing.T, store Store) {
 		{"a padded key", func(r *replay.Reservation) { r.Key += "=" }},
 		{"a line break in the key", func(r *replay.Reservation) { r.Key += "\n" }},
 		{"a key with loose trailing bits", func(r *replay.Reservation) { r.Key = r.Key[:42] + "_" }},
+		{"a short nonce", func(r *replay.Reservation) { r.Nonce = r.Nonce[:42] }},
+		{"a nonce with loose trailing bits", func(r *replay.Reservation) { r.Nonce = r.Nonce[:42] + "_" }},
 		{"no decision", func(r *replay.Reservation) { r.Decision = "" }},
 		{"not a decision", func(r *replay.Reservation) { r.Decision = "one" }},
 		{"a decision in upper case", func(r *replay.Reservation) { r.Decision = "01990000-0000-7000-8000-00000000000A" }},
@@ -213,10 +293,8 @@ func concurrent(t *testing.T, store Store) {
 		for i := range 100 {
 			wg.Go(func() {
 				<-begin
-				ok, err := store.Reserve(t.Context(), replay.Reservation{
-					Key: Key(fmt.Sprint("concurrent ", tt.use, tt.members)), Decision: Decision(i + 1),
-					Member: fmt.Sprint("member ", i%tt.members), Use: tt.use, TTL: time.Hour,
-				})
+				ok, err := store.Reserve(t.Context(), reservation(fmt.Sprint("concurrent ", tt.use, tt.members), "",
+					i+1, fmt.Sprint("member ", i%tt.members), tt.use))
 				if err != nil {
 					t.Error(err)
 				}

@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-
-	"cambio/test/rig"
 )
 
 // slots is how many hash slots a cluster has.
@@ -30,11 +28,7 @@ func Cluster(t testing.TB, o Options, masters int, replicas bool) *ClusterSet {
 	c := &ClusterSet{t: t, Password: o.Password}
 	node := func() *Server {
 		n := o
-		bus, err := rig.FreeAddress()
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, port, _ := net.SplitHostPort(bus)
+		_, port, _ := net.SplitHostPort(freeAddress(t))
 		n.Args = append([]string{
 			"--cluster-enabled", "yes", "--cluster-port", port, "--cluster-node-timeout", "1000",
 			"--cluster-allow-replica-migration", "no", "--cluster-replica-validity-factor", "0",

@@ -16,8 +16,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"cambio/test/rig"
 )
 
 // patience is how long anything here may take. It is generous: it only ends a
@@ -89,12 +87,9 @@ func start(t testing.TB, o Options, arguments func(addr string) []string) *Serve
 	s := &Server{t: t, dir: t.TempDir(), options: o}
 	t.Cleanup(s.end)
 	for try := 0; ; try++ {
-		addr, err := rig.FreeAddress()
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.addr, s.args = addr, arguments(addr)
-		err = s.run()
+		s.addr = freeAddress(t)
+		s.args = arguments(s.addr)
+		err := s.run()
 		if err == nil {
 			break
 		}
