@@ -24,7 +24,7 @@ const (
 type keeper interface {
 	// read returns the list. It is settled when whoever holds a newer one has had
 	// the time to put it back; a file always is. An error is ErrUnavailable, and
-	// errUnreachable besides where it says nothing about the list itself.
+	// ErrUnreachable besides where it says nothing about the list itself.
 	read(ctx context.Context) (set trust.StopSet, settled bool, err error)
 	// change replaces the list in one step by what apply makes of it, or of the
 	// error of reading it. A list of the same version is not written. apply may
@@ -123,7 +123,7 @@ func (l *List) look(ctx context.Context) {
 	before := l.state.Load()
 	usable := before != nil && before.err == nil
 	switch next := (&state{set, err, at}); {
-	case errors.Is(err, errUnreachable) && usable:
+	case errors.Is(err, ErrUnreachable) && usable:
 		// Nothing was learnt. The copy ages, and refuses when it is too old.
 		l.feel(ctx, silent, err)
 	case err == nil && !settled && usable:
@@ -233,7 +233,7 @@ func (l *List) Current(now time.Time) (trust.StopSet, error) {
 		return trust.StopSet{}, s.err
 	}
 	if age := now.Sub(s.at); age > maxAge || age < -maxAge {
-		return trust.StopSet{}, fmt.Errorf("%w: the copy is %s old", ErrUnavailable, age)
+		return trust.StopSet{}, fmt.Errorf("%w: %w: the copy is %s old", ErrUnavailable, ErrUnreachable, age)
 	}
 	return s.set, nil
 }

@@ -178,6 +178,24 @@ func TestRedisSettlesAtOnceForTheNext(t *testing.T) {
 	}
 }
 
+// TestRedisListMadeAnewSettles takes the list away from a server on which one had
+// settled: a replica that knows of none must not rely on the one that it makes,
+// before the others have had their turn.
+func TestRedisListMadeAnewSettles(t *testing.T) {
+	t.Parallel()
+	s := redisrig.Start(t, redisrig.Options{})
+	c := client(t, s.Addr())
+	a := join(t, c, 0)
+	untilHas(t, a, 1)
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s.Do("DEL", listKey)
+	if set, err := join(t, c, 0).current(); !errors.Is(err, stops.ErrUnavailable) {
+		t.Errorf("it relies on version %d: %v", set.Version(), err)
+	}
+}
+
 // TestRedisEmptied restarts Redis empty. Two replicas have the list in memory; a
 // third has never seen one and joins in the worst moment.
 func TestRedisEmptied(t *testing.T) {
@@ -504,7 +522,10 @@ func TestRedisNoStopIsLost(t *testing.T) {
 	errs := make(chan error, writers)
 	for range writers {
 		go func() {
-			_, _, err := redisStore(client(t, s.Addr())).Add(t.Context(), valid())
+			_, kept, err := redisStore(client(t, s.Addr())).Add(t.Context(), valid())
+			if kept.Again > 0 {
+				err = errors.Join(err, errors.New("one writer overwrote another"))
+			}
 			errs <- err
 		}()
 	}

@@ -109,7 +109,7 @@ func (s RedisStore) keep(ctx context.Context, apply apply, holds func(trust.Stop
 	for again := range changeTries {
 		acknowledged, err := r.write(ctx, apply, acknowledging)
 		lost := again > 0 && missing(err) // which a gateway puts back
-		if err != nil && !lost && !errors.Is(err, errUnreachable) {
+		if err != nil && !lost && !errors.Is(err, ErrUnreachable) {
 			return Kept{}, err
 		}
 		if acknowledged == 0 {
@@ -154,11 +154,11 @@ func (s RedisStore) settle(ctx context.Context, r *remote) (settled bool, err er
 			}
 		}
 		_, settled, err = r.read(ctx)
-		if settled || err != nil && !missing(err) && !errors.Is(err, errUnreachable) {
+		if settled || err != nil && !missing(err) && !errors.Is(err, ErrUnreachable) {
 			return settled, nil // one that cannot be read is for the change to judge
 		}
 	}
-	if errors.Is(err, errUnreachable) {
+	if errors.Is(err, ErrUnreachable) {
 		return false, err
 	}
 	return false, nil

@@ -137,7 +137,7 @@ func line(info, name string) string {
 }
 
 func unreachable(err error) error {
-	return fmt.Errorf("%w: %w: Redis: %w", ErrUnavailable, errUnreachable, err)
+	return fmt.Errorf("%w: %w: Redis: %w", ErrUnavailable, ErrUnreachable, err)
 }
 
 // parse reads what was found. An empty string is what Redis tells of a key that

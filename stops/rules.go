@@ -69,7 +69,7 @@ func restoring(stops []trust.Stop, seen int64, made *trust.StopSet) apply {
 		switch {
 		case errors.Is(err, errNewer):
 			return old, fmt.Errorf("%w; restore with that version, or take the list away first", err)
-		case errors.Is(err, errUnreachable):
+		case errors.Is(err, ErrUnreachable):
 			return old, err
 		}
 		all := slices.Clone(stops)

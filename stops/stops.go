@@ -31,6 +31,9 @@ var (
 	ErrInvalid = errors.New("stops: invalid")
 	// ErrUnavailable says that there is no list to rely on: nothing may be issued.
 	ErrUnavailable = errors.New("stops: the list is not available")
+	// ErrUnreachable says, beside ErrUnavailable, that the store did not answer for
+	// too long: nothing is known to be wrong with the list itself.
+	ErrUnreachable = errors.New("the store did not answer")
 	// ErrNotFound says that there is no stop with this id.
 	ErrNotFound = errors.New("stops: no such stop")
 	// ErrUnconfirmed says that a change was written to Redis, or may have been,
@@ -40,10 +43,9 @@ var (
 
 // These tell apart what all is ErrUnavailable, or ErrInvalid, to a caller.
 var (
-	errMissing     = errors.New("there is no list")
-	errNewer       = errors.New("a newer version of the program wrote it")
-	errUnreachable = errors.New("the store did not answer")
-	errUnsettled   = errors.New("the store has just been started or replaced, and a replica may yet put back a newer list")
+	errMissing   = errors.New("there is no list")
+	errNewer     = errors.New("a newer version of the program wrote it")
+	errUnsettled = errors.New("the store has just been started or replaced, and a replica may yet put back a newer list")
 )
 
 const (
