@@ -308,11 +308,12 @@ func (s stopStore) unlisted(err error, config gateway.Config) error {
 	case !errors.Is(err, stops.ErrUnavailable):
 		return err
 	case s.redis != nil:
-		return &failure{
-			code: exitError, err: fmt.Errorf("%s: %w", s.where, err),
-			next: "if Redis answers, a running gateway puts a lost list back within seconds, a first `cambio serve` makes one, and `cambio stop restore` takes it from the journal in " +
-				filepath.Join(config.State, "journal") + "; while it does not answer for 5 s, every gateway refuses everything",
+		next := "a running gateway puts a lost list back within seconds, and a first `cambio serve` makes one; else `cambio stop restore` takes it from the journal in " +
+			filepath.Join(config.State, "journal")
+		if errors.Is(err, stops.ErrUnreachable) {
+			next = "bring Redis back, and try again; nothing was written, and a gateway that does not reach it for 5 s refuses everything"
 		}
+		return &failure{code: exitError, err: fmt.Errorf("%s: %w", s.where, err), next: next}
 	}
 	return &failure{code: exitError, err: err, next: "a first `cambio serve` makes the list; `cambio stop restore` makes a lost one anew"}
 }
