@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/singleflight"
 )
 
 // Modes of a [RedisConfig].
@@ -94,10 +95,11 @@ type Redis struct {
 	line  *line    // to client
 	lines sync.Map // *redis.Client -> *line, to a cluster's masters
 
-	epoch  epoch
-	lookMu sync.Mutex
-	seen   atomic.Int64 // when the last look succeeded, in nanoseconds since began
-	began  time.Time
+	epoch     epoch
+	looks     singleflight.Group
+	published map[pair]bool // of a cluster's memories, those in the marker; of the one look
+	seen      atomic.Int64  // when the last look succeeded, in nanoseconds since began
+	began     time.Time
 
 	stop    context.CancelFunc
 	stopped chan struct{}
@@ -107,7 +109,7 @@ type Redis struct {
 func NewRedis(c RedisConfig) (*Redis, error) {
 	r := &Redis{
 		mode: c.Mode, now: c.Now, log: c.Log, observe: c.Observe, scripts: newScripts(),
-		began: time.Now(), stopped: make(chan struct{}),
+		began: time.Now(), published: map[pair]bool{}, stopped: make(chan struct{}),
 	}
 	if r.observe == nil {
 		r.observe = func(string) {}
@@ -180,7 +182,7 @@ func (r *Redis) reserve(ctx context.Context, res Reservation) (bool, error) {
 	}
 	deadline := time.Now().Add(patience)
 	for again := false; ; again = true {
-		mark, err := r.mark(ctx)
+		mark, err := r.mark()
 		if err != nil {
 			return false, err
 		}
@@ -193,7 +195,7 @@ func (r *Redis) reserve(ctx context.Context, res Reservation) (bool, error) {
 		}
 		if answer == answerStrange && !again {
 			// Nothing was done: this Redis is not the one that we looked at last.
-			if err := r.look(ctx, mark); err != nil {
+			if err := r.look(); err != nil {
 				return false, err
 			}
 			continue

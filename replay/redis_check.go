@@ -37,7 +37,7 @@ func (r *Redis) Check(ctx context.Context) (Status, error) {
 	var mu sync.Mutex
 	var s Status
 	err := r.masters(ctx, func(ctx context.Context, conn *redis.Conn) error {
-		if err := r.inspect(ctx, conn); err != nil {
+		if _, err := r.inspect(ctx, conn); err != nil {
 			return err
 		}
 		info, err := readInfo(ctx, conn)

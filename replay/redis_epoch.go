@@ -92,8 +92,8 @@ func (e *epoch) raise(ms int64) bool {
 	}
 }
 
-// learn takes in what the marker said.
-func (e *epoch) learn(p pair, over string, others []pair, only bool) {
+// learn takes in a memory, and what others the marker has.
+func (e *epoch) learn(m memory, others []pair, only bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.pairs == nil || only {
@@ -105,72 +105,110 @@ func (e *epoch) learn(p pair, over string, others []pair, only bool) {
 			e.pairs[o] = true
 		}
 	}
-	if p != "" {
-		e.joined = true
-		// A pair that this one continues is over. Should that master come back, with
-		// the memory that it had, it is a stranger.
-		maps.DeleteFunc(e.pairs, func(old pair, _ bool) bool { return old != p && strings.HasSuffix(string(old), ":"+over) })
-		e.pairs[p] = true
-	}
+	e.joined = true
+	// A memory that this one continues is over. Should that master come back, with
+	// what it had, it is a stranger.
+	maps.DeleteFunc(e.pairs, func(old pair, _ bool) bool {
+		return old != m.pair && strings.HasSuffix(string(old), ":"+m.continues)
+	})
+	e.pairs[m.pair] = true
 }
 
 // onConnect runs on each new connection, before any command of ours. An error
-// refuses the connection.
+// refuses the connection. It uses no connection but this one: another may be
+// waiting for it.
 func (r *Redis) onConnect(ctx context.Context, conn *redis.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	return r.inspect(ctx, conn)
-}
-
-// inspect finds out whose memory a connection leads to.
-func (r *Redis) inspect(ctx context.Context, conn *redis.Conn) error {
-	info, err := readInfo(ctx, conn)
-	if err != nil {
+	m, err := r.inspect(ctx, conn)
+	if err != nil || m.pair == "" {
 		return err
 	}
+	return r.meet(ctx, conn, m)
+}
+
+// memory is whose memory a connection leads to.
+type memory struct {
+	pair      pair   // "": a Sentinel's, which keeps nothing of ours
+	continues string // the replication id that this master took over
+}
+
+// inspect reads it, and refuses what must not be written to.
+func (r *Redis) inspect(ctx context.Context, conn *redis.Conn) (memory, error) {
+	info, err := readInfo(ctx, conn)
+	if err != nil {
+		return memory{}, err
+	}
 	if info["redis_mode"] == "sentinel" {
-		return nil // it keeps nothing of ours
+		return memory{}, nil
 	}
 	// A replica would refuse writes, and should it become the master, this
 	// connection would go on with a memory that nobody has compared.
 	if info["role"] != "master" {
-		return ErrReplica
+		return memory{}, ErrReplica
 	}
 	if policy := info["maxmemory_policy"]; policy != "noeviction" {
-		return fmt.Errorf("%w: %.30q", ErrPolicy, policy)
+		return memory{}, fmt.Errorf("%w: %.30q", ErrPolicy, policy)
 	}
 	run, repl := info["run_id"], info["master_replid"]
 	if run == "" || repl == "" {
-		return errors.New("replay: Redis does not say its run_id and master_replid")
+		return memory{}, errors.New("replay: Redis does not say its run_id and master_replid")
 	}
-	p := pair(run + ":" + repl)
-	known, joined := r.epoch.knows(p)
-	if r.cluster != nil && known {
-		return nil
-	}
-	return r.join(ctx, conn, p, info["master_replid2"], joined && !known)
+	return memory{pair(run + ":" + repl), info["master_replid2"]}, nil
 }
 
-// join compares a pair with the marker and takes in the watermark. With force, it
-// is now: we knew another memory, and what we wrote there later than another
-// replica noticed the change is lost too.
-func (r *Redis) join(ctx context.Context, conn redis.Scripter, p pair, continues string, force bool) error {
-	now := r.now().Add(time.Millisecond - 1).UnixMilli() // rounded up
+// meet compares a master's memory with those that we know. A memory that is new
+// to us, where we knew others, sets the watermark to now whatever the marker
+// says: what we wrote to the old one after another replica of ours noticed the
+// change is lost too.
+func (r *Redis) meet(ctx context.Context, conn *redis.Conn, m memory) error {
+	known, joined := r.epoch.knows(m.pair)
+	if r.cluster == nil {
+		return r.join(ctx, conn, m, joined && !known)
+	}
+	if known {
+		return nil
+	}
+	err := r.join(ctx, conn, m, joined)
+	if _, moved := redis.IsMovedError(err); !moved {
+		return err
+	}
+	// The marker is on another shard. The next look writes it there; until then the
+	// watermark of this process does. A process that knows none yet reserves
+	// nothing before that look.
+	if joined {
+		r.raise(ctx, r.wall(), m.pair)
+		r.epoch.learn(m, nil, false)
+	}
+	return nil
+}
+
+// wall is the clock in ms, rounded up.
+func (r *Redis) wall() int64 { return r.now().Add(time.Millisecond - 1).UnixMilli() }
+
+func (r *Redis) raise(ctx context.Context, ms int64, p pair) {
+	if r.epoch.raise(ms) {
+		r.log.WarnContext(ctx, "the memory of Redis may be incomplete; single-use tokens issued before the watermark are refused",
+			slog.Time("watermark", time.UnixMilli(ms).UTC()), slog.String("memory", string(p)))
+	}
+}
+
+// join compares a memory with the marker, adds it there, and takes in the
+// watermark, which with force is now. Without a memory it only takes in the
+// watermark.
+func (r *Redis) join(ctx context.Context, on redis.Scripter, m memory, force bool) error {
 	floor := int64(0)
 	if w := r.epoch.mark.Load(); w != nil {
 		floor = w.ms
 	}
-	flag := map[bool]string{true: "1", false: "0"}
-	eval := func(on redis.Scripter) ([]string, error) {
-		return on.Eval(ctx, r.scripts.join.text, []string{markerName},
-			now, floor, string(p), continues, flag[force], flag[r.cluster == nil]).StringSlice()
+	flag := func(b bool) string {
+		if b {
+			return "1"
+		}
+		return "0"
 	}
-	answer, err := eval(conn)
-	if _, moved := redis.IsMovedError(err); moved && r.cluster != nil {
-		// The marker is on another shard. A connection that is made to it for this
-		// comes here too, and finds the marker where it is.
-		answer, err = eval(r.cluster)
-	}
+	answer, err := on.Eval(ctx, r.scripts.join.text, []string{markerName},
+		r.wall(), floor, string(m.pair), m.continues, flag(force), flag(r.cluster == nil)).StringSlice()
 	if err != nil {
 		return wrap(err)
 	}
@@ -186,11 +224,10 @@ func (r *Redis) join(ctx context.Context, conn redis.Scripter, p pair, continues
 		others[i] = pair(a)
 	}
 	// The watermark first: who finds the pair known must find it too.
-	if r.epoch.raise(ms) && ms >= now {
-		r.log.WarnContext(ctx, "the memory of Redis may be incomplete; single-use tokens issued before now are refused",
-			slog.Time("watermark", time.UnixMilli(ms).UTC()), slog.String("run", string(p)))
+	r.raise(ctx, ms, m.pair)
+	if m.pair != "" {
+		r.epoch.learn(m, others, r.cluster == nil)
 	}
-	r.epoch.learn(p, continues, others, r.cluster == nil)
 	return nil
 }
 
@@ -222,40 +259,64 @@ func readInfo(ctx context.Context, conn *redis.Conn) (map[string]string, error) 
 }
 
 // mark is the watermark to judge by.
-func (r *Redis) mark(ctx context.Context) (*watermark, error) {
+func (r *Redis) mark() (*watermark, error) {
 	if w := r.epoch.mark.Load(); w != nil {
 		return w, nil
 	}
-	if err := r.look(ctx, nil); err != nil {
+	if err := r.look(); err != nil {
 		return nil, err
 	}
 	return r.epoch.now(), nil
 }
 
-// look inspects every master and the marker, unless somebody has looked since
-// the watermark was as given.
-func (r *Redis) look(ctx context.Context, since *watermark) error {
-	// Not the caller's time: another may be waiting for the same look.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
-	defer cancel()
-	r.lookMu.Lock()
-	defer r.lookMu.Unlock()
-	if w := r.epoch.mark.Load(); w != nil && w != since {
-		return nil
+// look inspects every master and the marker. All who ask at once share one look,
+// and nobody waits for longer than a call may take.
+func (r *Redis) look() error {
+	done := r.looks.DoChan("", func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		err := r.lookNow(ctx)
+		if err == nil {
+			r.seen.Store(int64(time.Since(r.began)) + 1)
+		}
+		return nil, err
+	})
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case result := <-done:
+		return result.Err
+	case <-timer.C:
+		return fmt.Errorf("%w: no look at the marker", ErrTimeout)
 	}
-	return r.lookNow(ctx)
 }
 
-// lookNow is look for whoever holds lookMu.
 func (r *Redis) lookNow(ctx context.Context) error {
-	err := r.masters(ctx, r.inspect)
-	if r.cluster != nil && err == nil {
-		err = r.join(ctx, r.cluster, "", "", false)
+	var mu sync.Mutex
+	var memories []memory
+	err := r.masters(ctx, func(ctx context.Context, conn *redis.Conn) error {
+		m, err := r.inspect(ctx, conn)
+		if err != nil {
+			return err
+		}
+		mu.Lock()
+		memories = append(memories, m)
+		mu.Unlock()
+		return r.meet(ctx, conn, m)
+	})
+	if err != nil || r.cluster == nil {
+		return err
 	}
-	if err == nil {
-		r.seen.Store(int64(time.Since(r.began)) + 1)
+	for _, m := range memories {
+		if r.published[m.pair] {
+			continue
+		}
+		if err := r.join(ctx, r.cluster, m, false); err != nil {
+			return err
+		}
+		r.published[m.pair] = true
 	}
-	return err
+	return r.join(ctx, r.cluster, memory{}, false)
 }
 
 func (r *Redis) sinceLook() time.Duration {
@@ -303,13 +364,7 @@ func (r *Redis) watch(ctx context.Context) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for failing := false; ; {
-		err := func() error {
-			ctx, cancel := context.WithTimeout(ctx, patience)
-			defer cancel()
-			r.lookMu.Lock()
-			defer r.lookMu.Unlock()
-			return r.lookNow(ctx)
-		}()
+		err := r.look()
 		switch {
 		case ctx.Err() != nil:
 			return

@@ -34,7 +34,7 @@ type replica struct {
 func open(t testing.TB, mode string, clock *shift, change func(*redis.UniversalOptions)) replica {
 	t.Helper()
 	store, err := replay.NewRedis(replay.RedisConfig{
-		Mode: mode, Now: clock.now, Log: slog.New(slog.DiscardHandler),
+		Mode: mode, Now: clock.now, Log: discard(),
 		Dial: func(onConnect func(context.Context, *redis.Conn) error) redis.UniversalClient {
 			o := &redis.UniversalOptions{OnConnect: onConnect}
 			change(o)
@@ -109,3 +109,5 @@ func (r replica) eventually(t testing.TB, what string, done func() bool) {
 		}
 	}
 }
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
