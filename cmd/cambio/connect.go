@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -167,7 +168,7 @@ func (a *ask) tryRole(ctx context.Context, to *client.Client, source *client.Sou
 		if err != nil {
 			return v, err
 		}
-		cred, err := to.Exchange(ctx, request, source)
+		cred, err := exchangeOnce(ctx, to, request, source)
 		var refused *client.Refusal
 		switch {
 		case errors.As(err, &refused) && (!a.dryRun || refused.Retryable()):
@@ -184,6 +185,16 @@ func (a *ask) tryRole(ctx context.Context, to *client.Client, source *client.Sou
 	}
 	v.Result, v.Session = "assumed", connection.Session(role, v.Decision)
 	return v, nil
+}
+
+// onceTime is long enough for a cloud to answer, and too short for the wait that a
+// gateway asks for after a target's refusal: who verifies wants the first answer.
+const onceTime = 5 * time.Second
+
+func exchangeOnce(ctx context.Context, to *client.Client, request client.Request, source *client.Source) (client.Credential, error) {
+	ctx, cancel := context.WithTimeout(ctx, onceTime)
+	defer cancel()
+	return to.Exchange(ctx, request, source)
 }
 
 func (c *common) printVerified(results []verified, target string) error {

@@ -31,10 +31,12 @@ func TestMain(m *testing.M) {
 func TestStories(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata", RequireExplicitExec: true, RequireUniqueNames: true, Setup: setup,
+		UpdateScripts: os.Getenv("UPDATE") != "", // the golden sections
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "waitready": waitReady, "waitfile": waitFile, "signal": sendSignal,
 			"job": job, "token": writeToken, "requested": requested, "front": startFront, "fresh": fresh,
-			"awsgateway": startAWSGateway, "json": checkJSON, "jsonenv": jsonEnv, "cut": cut,
+			"awsgateway": startAWSGateway, "sts": startSTS, "connected": setUpSTS, "assumed": assumed,
+			"json": checkJSON, "jsonenv": jsonEnv, "cut": cut,
 		},
 	})
 }
@@ -93,7 +95,7 @@ func setup(e *testscript.Env) error {
 		return err
 	}
 	e.Defer(func() { _ = p.Close() })
-	e.Values[providerOf{}], e.Values[frontOf{}] = p, map[string]*front{}
+	e.Values[providerOf{}], e.Values[frontOf{}], e.Values[stsOf{}] = p, map[string]*front{}, map[string]*standin.STS{}
 	for name, value := range map[string]string{
 		"IDP": p.Issuer(), "LISTEN": listen, "ADMIN": admin, "GATEWAY": "http://" + listen, "CAMBIO_SERVER": "http://" + listen,
 		"GCE_METADATA_HOST": "127.0.0.1:1",        // nobody: a test must not find the identity of the machine it runs on

@@ -35,6 +35,7 @@ type Role struct {
 	Policy   json.RawMessage `json:"policy"`
 
 	role role
+	by   map[string][]string // subject to the trusts that it comes from
 }
 
 // Grant tells a connection of a grant of a role, by ARN, to subjects. fields are
@@ -48,6 +49,12 @@ func (c *Connection) Grant(trust, arn string, subjects, fields []string) {
 	r := &c.Roles[i]
 	r.Trusts = append(r.Trusts, trust)
 	r.Subjects = append(r.Subjects, subjects...)
+	if r.by == nil {
+		r.by = map[string][]string{}
+	}
+	for _, s := range subjects {
+		r.by[s] = append(r.by[s], trust)
+	}
 	r.Tags = r.Tags || slices.Contains(fields, fieldTags)
 	r.SourceIdentity = r.SourceIdentity || slices.Contains(fields, fieldSourceID)
 }
@@ -84,7 +91,11 @@ func (c *Connection) Finish() []Problem {
 		r.Trusts, r.Subjects = slices.Compact(r.Trusts), slices.Compact(r.Subjects)
 		var ok bool
 		if r.role, ok = parseRole(anyRole, r.ARN); !ok || len(r.Subjects) == 0 {
-			problems = append(problems, Problem{r.ARN, "is no role that a subject may assume", "grant a role by its ARN", FindingConnectRole})
+			fix := "grant a role by its ARN"
+			if c.Store {
+				fix = "set the issuer, the audience and the role up as the store has it"
+			}
+			problems = append(problems, Problem{r.ARN, "is no role of AWS that a subject may assume", fix, FindingConnectRole})
 			continue
 		}
 		r.Provider = c.provider(r.role)
@@ -106,6 +117,12 @@ func (c *Connection) Warnings() []Problem {
 		return []Problem{{Text: "AWS takes an issuer with https and without a port only, and fetches its keys from the Internet", Fix: "configure the public issuer", Finding: FindingConnectIssuer}}
 	}
 	return nil
+}
+
+// from names the trusts that a subject comes from, for whoever reviews it.
+func (r Role) from(subject string) string {
+	names := slices.Sorted(slices.Values(r.by[subject]))
+	return strings.Join(slices.Compact(names), ", ")
 }
 
 // name is the issuer as IAM names it, in ARNs and condition keys.
@@ -220,9 +237,9 @@ func (c *Connection) Text() string {
 	for _, roles := range c.accounts() {
 		fmt.Fprintf(&b, "\nIdentity provider of account %s\n  arn       %s\n  url       %s\n  audience  %s\n", roles[0].role.account, roles[0].Provider, c.Issuer, c.Audience)
 		for _, r := range roles {
-			fmt.Fprintf(&b, "\nRole %s\n  trusts    %s\n", r.ARN, strings.Join(r.Trusts, ", "))
+			fmt.Fprintf(&b, "\nRole %s\n", r.ARN)
 			for _, s := range r.Subjects {
-				fmt.Fprintf(&b, "  sub       %s\n", s)
+				fmt.Fprintf(&b, "  sub       %s (%s)\n", s, r.from(s))
 			}
 			fmt.Fprintf(&b, "  actions   %s\n  policy    %d of %d characters\n", strings.Join(r.actions(), ", "), len(r.Policy), maxTrustPolicyText)
 		}

@@ -31,13 +31,13 @@ func (c *Connection) Terraform() string {
 }
 
 func (c *Connection) terraformRole(b *strings.Builder, r Role, provider, label string) {
-	fmt.Fprintf(b, "\n# %s, for: %s\n# In the role: assume_role_policy = data.aws_iam_policy_document.%s.json\n# To keep what it trusts today beside this: source_policy_documents = [...] in a document of both.\n", r.ARN, strings.Join(r.Trusts, ", "), label)
+	fmt.Fprintf(b, "\n# %s\n# In the role: assume_role_policy = data.aws_iam_policy_document.%s.json\n# To keep what it trusts today beside this: source_policy_documents = [...] in a document of both.\n", r.ARN, label)
 	fmt.Fprintf(b, "data \"aws_iam_policy_document\" %s {\n  statement {\n    sid     = \"Cambio\"\n    effect  = \"Allow\"\n    actions = [%s]\n", hcl(label), hclList(r.actions()))
 	fmt.Fprintf(b, "    principals {\n      type        = \"Federated\"\n      identifiers = [aws_iam_openid_connect_provider.%s.arn]\n    }\n", provider)
 	fmt.Fprintf(b, "    condition {\n      test     = \"StringEquals\"\n      variable = %s\n      values   = [%s]\n    }\n", hcl(c.name()+":aud"), hcl(c.Audience))
 	fmt.Fprintf(b, "    condition {\n      test     = \"StringEquals\"\n      variable = %s\n      values = [\n", hcl(c.name()+":sub"))
 	for _, s := range r.Subjects {
-		fmt.Fprintf(b, "        %s,\n", hcl(s))
+		fmt.Fprintf(b, "        %s, # %s\n", hcl(s), r.from(s))
 	}
 	b.WriteString("      ]\n    }\n  }\n}\n")
 }
