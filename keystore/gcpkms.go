@@ -26,7 +26,7 @@ const (
 )
 
 // gcpURI is gcpkms://NAME, NAME being that of one version of a key.
-var gcpURI = regexp.MustCompile(`^gcpkms://(projects/[a-z0-9.:-]{1,128}/locations/[a-z0-9-]{1,63}/keyRings/[A-Za-z0-9_-]{1,63}/cryptoKeys/[A-Za-z0-9_-]{1,63}/cryptoKeyVersions/[1-9][0-9]{0,9})$`)
+var gcpURI = regexp.MustCompile(`^gcpkms://(projects/[a-z0-9][a-z0-9.:-]{0,127}/locations/[a-z0-9-]{1,63}/keyRings/[A-Za-z0-9_-]{1,63}/cryptoKeys/[A-Za-z0-9_-]{1,63}/cryptoKeyVersions/[1-9][0-9]{0,9})$`)
 
 // gcpKey is a version of a key in Google Cloud KMS.
 type gcpKey struct {

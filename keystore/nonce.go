@@ -37,15 +37,15 @@ func (f *Files) NonceKey(ctx context.Context, rand io.Reader) ([32]byte, error) 
 		return key, err
 	}
 	unlock, err := f.lock(ctx)
+	if err == nil {
+		defer unlock()
+		key, err = f.ensureNonce(rand)
+	}
 	if readOnly(err) {
 		return [32]byte{}, fmt.Errorf("%w: %s is missing and the folder is read-only: run `cambio serve` or `cambio keys rotate` once where it can be written",
 			ErrNonce, f.path(nonceName))
 	}
-	if err != nil {
-		return [32]byte{}, err
-	}
-	defer unlock()
-	return f.ensureNonce(rand)
+	return key, err
 }
 
 // readOnly reports whether a write failed because nothing may be written there.
@@ -66,7 +66,10 @@ func (f *Files) ensureNonce(rand io.Reader) ([32]byte, error) {
 	if err := f.write(nonceName, []byte(text)); err != nil {
 		return [32]byte{}, err
 	}
-	return key, f.syncDir()
+	if err := f.syncDir(); err != nil {
+		return [32]byte{}, err
+	}
+	return key, nil
 }
 
 // readNonce gives an error that wraps fs.ErrNotExist if there is none yet.

@@ -84,6 +84,7 @@ func (k *hsmKey) sign(ctx context.Context, alg issuer.Alg, digest []byte) ([]byt
 	return await(ctx, k, func() ([]byte, error) {
 		sig, err := k.signOnce(alg, digest)
 		if err != nil {
+			k.forget() // the others ended with it
 			sig, err = k.signOnce(alg, digest)
 		}
 		return sig, err
@@ -183,6 +184,18 @@ func (k *hsmKey) release(s *hsmSession) {
 	case k.idle <- s:
 	default:
 		_ = k.lib.CloseSession(s.h)
+	}
+}
+
+// forget closes the idle sessions.
+func (k *hsmKey) forget() {
+	for {
+		select {
+		case s := <-k.idle:
+			_ = k.lib.CloseSession(s.h)
+		default:
+			return
+		}
 	}
 }
 

@@ -133,7 +133,10 @@ func (f *Files) noteStatic(ctx context.Context, p publication) error {
 		return err
 	}
 	p.Static = true
-	return f.writePublication(p)
+	if err := f.writePublication(p); err != nil && !readOnly(err) {
+		return err
+	}
+	return nil
 }
 
 // copyDir is the folder of a copy, locked. Everything happens below its handle,
