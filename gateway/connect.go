@@ -54,10 +54,10 @@ func Connect(c Config, policy *trust.Policy, name string, now time.Time) (*Conne
 		connection.Grant(g.Trust, g.Resource, subjects, g.Fields)
 	}
 	for _, p := range connection.Finish() {
-		findings = append(findings, strictyaml.Finding{ID: p.Finding, Severity: strictyaml.Error, File: p.Role, Message: p.Text, Fix: p.Fix})
+		findings = append(findings, strictyaml.Finding{ID: p.ID, Severity: strictyaml.Error, File: p.Role, Message: p.Text, Fix: p.Fix})
 	}
 	for _, p := range connection.Warnings() {
-		findings = append(findings, strictyaml.Finding{ID: p.Finding, Severity: strictyaml.Warning, File: "issuer " + c.Issuer, Message: p.Text, Fix: p.Fix})
+		findings = append(findings, strictyaml.Finding{ID: p.ID, Severity: strictyaml.Warning, File: "issuer " + c.Issuer, Message: p.Text, Fix: p.Fix})
 	}
 	if len(connection.Roles) == 0 && !findings.HasErrors() {
 		findings = append(findings, strictyaml.Finding{

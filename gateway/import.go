@@ -24,14 +24,14 @@ type Imported struct {
 // policy names, see [providers.ImportAWS].
 func ImportAWS(config *Config, file string, policy []byte, claims [][]byte, l Labels, now time.Time) ([]Imported, strictyaml.Findings) {
 	drafts, role, findings := providers.ImportAWS(file, policy, func(issuer string) string { return platformOf(config, issuer) }, claims)
-	note := func(severity strictyaml.Severity, where, id, message, fix string) {
+	report := func(severity strictyaml.Severity, where, id, message, fix string) {
 		findings = append(findings, strictyaml.Finding{ID: id, Severity: severity, File: file, Field: where, Message: message, Fix: fix})
 	}
 	if l.Resource == "" {
 		l.Resource = role
 	}
 	if l.Resource == "" && !findings.HasErrors() {
-		note(strictyaml.Error, "", "import-role", "the file does not say which role it is of", "name its ARN with --role, or give what `aws iam get-role` prints")
+		report(strictyaml.Error, "", "import-role", "the file does not say which role it is of", "name its ARN with --role, or give what `aws iam get-role` prints")
 	}
 	var out []Imported
 	names := map[string]bool{}
@@ -41,7 +41,7 @@ func ImportAWS(config *Config, file string, policy []byte, claims [][]byte, l La
 			problem = "the issuers " + drafts[0].Issuer + " and " + d.Issuer + " cannot both be " + from
 		}
 		if problem != "" {
-			note(strictyaml.Error, d.Where, "import-provider", problem, "configure it under identity_providers, or name it with --provider")
+			report(strictyaml.Error, d.Where, "import-provider", problem, "configure it under identity_providers, or name it with --provider")
 			continue
 		}
 		labels := l
@@ -58,7 +58,7 @@ func ImportAWS(config *Config, file string, policy []byte, claims [][]byte, l La
 		}
 		document, err := d.YAML()
 		if err != nil {
-			note(strictyaml.Error, d.Where, "import-pattern", err.Error(), "write the document by hand")
+			report(strictyaml.Error, d.Where, "import-pattern", err.Error(), "write the document by hand")
 			continue
 		}
 		findings = append(findings, checkDraft(config, d.Name, document, now)...)

@@ -95,6 +95,9 @@ func ImportAWS(file string, policy []byte, platform func(issuer string) string, 
 			drafts = append(drafts, Imported{Draft: d, Issuer: f.Issuer, Where: f.Where})
 		}
 	}
+	if notes.Findings.HasErrors() {
+		drafts = nil
+	}
 	return drafts, role, notes.Findings
 }
 

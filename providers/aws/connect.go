@@ -61,18 +61,11 @@ func (c *Connection) Grant(trust, arn string, subjects, fields []string) {
 
 // Problem is why a role, or the whole where Role is "", cannot be connected.
 type Problem struct {
-	Role    string
-	Text    string
-	Fix     string
-	Finding string
+	ID   string // of the finding
+	Role string
+	Text string
+	Fix  string
 }
-
-// The ids of findings of a connection.
-const (
-	FindingConnectRole   = "connect-role"             // a grant names no role that can be connected
-	FindingConnectPolicy = "connect-policy-too-large" // a trust policy above AWS's limit
-	FindingConnectIssuer = "connect-issuer"           // warning: AWS does not take such an issuer
-)
 
 // maxTrustPolicyText is AWS's limit for a role's trust policy, in characters
 // without white space ("IAM and STS quotas"). It can be raised on request; who
@@ -95,15 +88,16 @@ func (c *Connection) Finish() []Problem {
 			if c.Store {
 				fix = "set the issuer, the audience and the role up as the store has it"
 			}
-			problems = append(problems, Problem{r.ARN, "is no role of AWS that a subject may assume", fix, FindingConnectRole})
+			problems = append(problems, Problem{ID: "connect-role", Role: r.ARN, Text: "is no role of AWS that a subject may assume", Fix: fix})
 			continue
 		}
 		r.Provider = c.provider(r.role)
 		r.Policy = c.policy(*r)
 		if n := len(r.Policy); n > maxTrustPolicyText {
 			problems = append(problems, Problem{
-				r.ARN, fmt.Sprintf("its trust policy has %d characters for %d subjects; AWS takes %d", n, len(r.Subjects), maxTrustPolicyText),
-				"set subject: trust for the target (one subject a trust), or grant several roles", FindingConnectPolicy,
+				ID: "connect-policy-too-large", Role: r.ARN,
+				Text: fmt.Sprintf("its trust policy has %d characters for %d subjects; AWS takes %d", n, len(r.Subjects), maxTrustPolicyText),
+				Fix:  "set subject: trust for the target (one subject a trust), or grant several roles",
 			})
 		}
 	}
@@ -114,7 +108,7 @@ func (c *Connection) Finish() []Problem {
 func (c *Connection) Warnings() []Problem {
 	u, err := url.Parse(c.Issuer)
 	if err != nil || u.Scheme != "https" || u.Port() != "" {
-		return []Problem{{Text: "AWS takes an issuer with https and without a port only, and fetches its keys from the Internet", Fix: "configure the public issuer", Finding: FindingConnectIssuer}}
+		return []Problem{{ID: "connect-issuer", Text: "AWS takes an issuer with https and without a port only, and fetches its keys from the Internet", Fix: "configure the public issuer"}}
 	}
 	return nil
 }

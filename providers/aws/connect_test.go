@@ -119,11 +119,11 @@ func TestConnectionProblems(t *testing.T) {
 		subjects []string
 		want     string
 	}{
-		"too large":    {connectRole, subjects, aws.FindingConnectPolicy},
-		"no role":      {"arn:aws:iam::111122223333:user/x", subjects[:1], aws.FindingConnectRole},
-		"every role":   {"arn:aws:iam::111122223333:role/*", subjects[:1], aws.FindingConnectRole},
-		"no resource":  {"", subjects[:1], aws.FindingConnectRole},
-		"nobody at it": {connectRole, nil, aws.FindingConnectRole},
+		"too large":    {connectRole, subjects, "connect-policy-too-large"},
+		"no role":      {"arn:aws:iam::111122223333:user/x", subjects[:1], "connect-role"},
+		"every role":   {"arn:aws:iam::111122223333:role/*", subjects[:1], "connect-role"},
+		"no resource":  {"", subjects[:1], "connect-role"},
+		"nobody at it": {connectRole, nil, "connect-role"},
 		"it fits":      {connectRole, subjects[:30], ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -131,7 +131,7 @@ func TestConnectionProblems(t *testing.T) {
 			conn.Grant("a", c.arn, c.subjects, nil)
 			got := ""
 			for _, p := range conn.Finish() {
-				got = p.Finding
+				got = p.ID
 			}
 			if got != c.want {
 				t.Errorf("finding %q, want %q", got, c.want)

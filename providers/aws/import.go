@@ -25,7 +25,8 @@ var oidcProvider = regexp.MustCompile(`^arn:aws[a-z-]*:iam::[0-9]{12}:oidc-provi
 //
 // Nothing is passed over in silence. A statement that is not about web identities
 // stays where it is, which notes say; one that takes away, or that cannot be read
-// whole, is an error in notes.
+// whole, is an error in notes: what is returned is then only for finding out what
+// else is wrong.
 func ReadTrustPolicy(b []byte, notes *draft.Notes) (trusted []draft.Foreign, role string) {
 	if len(b) > maxTrustPolicy {
 		notes.Error("", "import-syntax", fmt.Sprintf("is larger than %d bytes", maxTrustPolicy), "name the role's trust policy")
@@ -43,7 +44,7 @@ func ReadTrustPolicy(b []byte, notes *draft.Notes) (trusted []draft.Foreign, rol
 	p := policyReader{notes: notes}
 	p.only("", policy, "Version", "Id", "Statement")
 	if v := policy["Version"]; v != "2012-10-17" && v != "2008-10-17" {
-		p.fail("Version", "import-syntax", "the file is no policy of IAM: Version is not 2012-10-17", "name what `aws iam get-role --role-name ROLE` printed")
+		p.finding("Version", "import-syntax", "the file is no policy of IAM: Version is not 2012-10-17", "name what `aws iam get-role --role-name ROLE` printed")
 	}
 	statements, ok := policy["Statement"].([]any)
 	if !ok {
@@ -52,28 +53,23 @@ func ReadTrustPolicy(b []byte, notes *draft.Notes) (trusted []draft.Foreign, rol
 	for i, s := range statements {
 		p.statement(fmt.Sprintf("Statement[%d]", i), s)
 	}
-	if p.failed {
-		return nil, role
-	}
 	return p.trusted, role
 }
 
 type policyReader struct {
 	notes   *draft.Notes
 	trusted []draft.Foreign
-	failed  bool
 }
 
-func (p *policyReader) fail(where, id, message, fix string) {
+func (p *policyReader) finding(where, id, message, fix string) {
 	p.notes.Error(where, id, message, fix)
-	p.failed = true
 }
 
 // only refuses a member that is not known: it may narrow what is trusted.
 func (p *policyReader) only(where string, object map[string]any, names ...string) {
 	for _, name := range slices.Sorted(maps.Keys(object)) {
 		if !slices.Contains(names, name) {
-			p.fail(where, "import-syntax", "the element "+draft.Show(name)+" cannot be carried over", "write the document by hand")
+			p.finding(where, "import-syntax", "the element "+draft.Show(name)+" cannot be carried over", "write the document by hand")
 		}
 	}
 }
@@ -81,16 +77,16 @@ func (p *policyReader) only(where string, object map[string]any, names ...string
 func (p *policyReader) statement(where string, v any) {
 	s, ok := v.(map[string]any)
 	if !ok {
-		p.fail(where, "import-syntax", "is no statement", "name what `aws iam get-role --role-name ROLE` printed")
+		p.finding(where, "import-syntax", "is no statement", "name what `aws iam get-role --role-name ROLE` printed")
 		return
 	}
 	if s["Effect"] == "Deny" {
 		// Left out, it would let in whom it keeps out today.
-		p.fail(where, "import-deny", "a statement that denies cannot be carried over", "write what it forbids as a guardrail, and take it out of the copy of the policy")
+		p.finding(where, "import-deny", "a statement that denies cannot be carried over", "write what it forbids as a guardrail, and take it out of the copy of the policy")
 		return
 	}
 	if s["Effect"] != "Allow" {
-		p.fail(where, "import-syntax", "Effect is neither Allow nor Deny", "mend the policy")
+		p.finding(where, "import-syntax", "Effect is neither Allow nor Deny", "mend the policy")
 		return
 	}
 	principal, ok := s["Principal"].(map[string]any)
@@ -100,7 +96,7 @@ func (p *policyReader) statement(where string, v any) {
 		return
 	}
 	if !ok || federated == nil || len(principal) > 1 {
-		p.fail(where, "import-principal", "its Principal is no list of OIDC providers alone", "split the statement; a star there is a hole today")
+		p.finding(where, "import-principal", "its Principal is no list of OIDC providers alone", "split the statement; a star there is a hole today")
 		return
 	}
 	p.only(where, s, "Sid", "Effect", "Principal", "Action", "Condition")
@@ -120,7 +116,7 @@ func (p *policyReader) statement(where string, v any) {
 		if arn != host {
 			m := oidcProvider.FindStringSubmatch(arn)
 			if m == nil {
-				p.fail(where, "import-principal", draft.Show(arn)+" is no ARN of an OIDC provider", "a star there is a hole today")
+				p.finding(where, "import-principal", draft.Show(arn)+" is no ARN of an OIDC provider", "a star there is a hole today")
 				continue
 			}
 			host = m[1]
@@ -140,7 +136,7 @@ func (p *policyReader) conditions(f *draft.Foreign, host string, v any) bool {
 	}
 	operators, ok := v.(map[string]any)
 	if !ok {
-		p.fail(f.Where, "import-syntax", "Condition is no object", "mend the policy")
+		p.finding(f.Where, "import-syntax", "Condition is no object", "mend the policy")
 		return false
 	}
 	whole := true
@@ -148,7 +144,7 @@ func (p *policyReader) conditions(f *draft.Foreign, host string, v any) bool {
 		keys, isObject := operators[operator].(map[string]any)
 		like, known := p.operator(f.Where, operator)
 		if !isObject || !known {
-			p.fail(f.Where, "import-condition", "the condition operator "+draft.Show(operator)+" cannot be carried over", "write the document by hand")
+			p.finding(f.Where, "import-condition", "the condition operator "+draft.Show(operator)+" cannot be carried over", "write the document by hand")
 			whole = false
 			continue
 		}
@@ -187,20 +183,20 @@ func (p *policyReader) condition(f *draft.Foreign, host, key string, values []st
 	}
 	switch {
 	case claim == "":
-		p.fail(f.Where, "import-condition", "the condition on "+draft.Show(key)+" cannot be carried over", "write the document by hand")
+		p.finding(f.Where, "import-condition", "the condition on "+draft.Show(key)+" cannot be carried over", "write the document by hand")
 		return false
 	case len(values) == 0:
-		p.fail(f.Where, "import-syntax", "the condition on "+draft.Show(key)+" has no values that are texts", "mend the policy")
+		p.finding(f.Where, "import-syntax", "the condition on "+draft.Show(key)+" has no values that are texts", "mend the policy")
 		return false
 	case slices.ContainsFunc(f.Claims, func(l draft.Line) bool { return strings.EqualFold(l.Claim, claim) }):
 		// Both would have to hold, and a line of match says one of them.
-		p.fail(f.Where, "import-condition", "two conditions on "+draft.Show(key)+" cannot be carried over", "join them to one")
+		p.finding(f.Where, "import-condition", "two conditions on "+draft.Show(key)+" cannot be carried over", "join them to one")
 		return false
 	}
 	l := draft.Line{Claim: claim}
 	for _, v := range values {
 		if strings.Contains(v, "${") {
-			p.fail(f.Where, "import-condition", draft.Show(v)+" has a policy variable", "write the value")
+			p.finding(f.Where, "import-condition", draft.Show(v)+" has a policy variable", "write the value")
 			return false
 		}
 		l.Values = append(l.Values, draft.Value{Text: v, Glob: like})

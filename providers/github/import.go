@@ -18,7 +18,7 @@ func Import(f draft.Foreign, known []map[string]any, notes *draft.Notes) []draft
 	for _, claims := range known {
 		r, err := repositoryOf(claims)
 		if err != nil {
-			im.fail("import-ids-missing", "claims: "+err.Error(), "take them from a job, or from GitHub's API")
+			im.refuse("import-ids-missing", "claims: "+err.Error(), "take them from a job, or from GitHub's API")
 			continue
 		}
 		im.known = append(im.known, r)
@@ -31,7 +31,7 @@ func Import(f draft.Foreign, known []map[string]any, notes *draft.Notes) []draft
 	im.whole = im.whole && ok
 	switch {
 	case subjects == nil && im.ownerID == "":
-		im.fail("import-no-anchor", "no condition on sub: any workload of GitHub is let in", "this is a hole today; write a document for the one repository that is meant")
+		im.refuse("import-no-anchor", "no condition on sub: any workload of GitHub is let in", "this is a hole today; write a document for the one repository that is meant")
 	case subjects == nil:
 		j := jobs{kind: anyJob, ownerID: im.ownerID, owner: im.ownerID, id: im.id, name: im.ownerID + "/" + im.id}
 		if j.glob = j.id == ""; j.glob {
@@ -59,7 +59,7 @@ func (im *importer) pinned(values []draft.Value) string {
 	case values == nil:
 		return ""
 	case len(values) > 1 || !number.MatchString(values[0].Text):
-		im.fail("import-condition", "a condition on an id that is not one number cannot be carried over", "split the statement")
+		im.refuse("import-condition", "a condition on an id that is not one number cannot be carried over", "split the statement")
 		return ""
 	}
 	return values[0].Text
@@ -71,7 +71,7 @@ func (im *importer) narrow(d *draft.Document, extra []draft.Line) {
 	for _, l := range extra {
 		for _, have := range d.Match {
 			if have.Claim == l.Claim {
-				im.fail("import-condition", "sub and another condition both name "+l.Claim, "keep one of the two")
+				im.refuse("import-condition", "sub and another condition both name "+l.Claim, "keep one of the two")
 			}
 		}
 		d.Match = append(d.Match, l)
@@ -107,7 +107,7 @@ type importer struct {
 	whole       bool
 }
 
-func (im *importer) fail(id, message, fix string) {
+func (im *importer) refuse(id, message, fix string) {
 	im.notes.Error(im.where, id, message, fix)
 	im.whole = false
 }
@@ -117,16 +117,16 @@ func (im *importer) fail(id, message, fix string) {
 func (im *importer) subject(v draft.Value) {
 	text := v.Text
 	if !v.Glob && strings.ContainsAny(text, "*?") {
-		im.fail("import-pattern", "sub "+draft.Show(text)+" has a star under StringEquals, where it is literal: it never matched", "write what is meant")
+		im.refuse("import-pattern", "sub "+draft.Show(text)+" has a star under StringEquals, where it is literal: it never matched", "write what is meant")
 		return
 	}
 	if strings.HasPrefix(text, "*") || strings.HasPrefix(text, "?") || strings.HasPrefix("repo:", strings.TrimRight(text, "*?")) {
-		im.fail("import-no-anchor", "sub "+draft.Show(text)+" lets in every repository of GitHub", "this is a hole today; write a document for the one repository that is meant")
+		im.refuse("import-no-anchor", "sub "+draft.Show(text)+" lets in every repository of GitHub", "this is a hole today; write a document for the one repository that is meant")
 		return
 	}
 	rest, ok := strings.CutPrefix(text, "repo:")
 	if !ok {
-		im.fail("import-subject", "sub "+draft.Show(text)+" is of a form that an organisation chose itself", "write the document from a job's claims: cambio trust init github OWNER/REPO")
+		im.refuse("import-subject", "sub "+draft.Show(text)+" is of a form that an organisation chose itself", "write the document from a job's claims: cambio trust init github OWNER/REPO")
 		return
 	}
 	full, context, divided := strings.Cut(rest, ":")
@@ -134,10 +134,10 @@ func (im *importer) subject(v draft.Value) {
 	account, _, _ := strings.Cut(owner, "@")
 	switch {
 	case strings.ContainsAny(account, "*?"):
-		im.fail("import-no-anchor", "sub "+draft.Show(text)+" lets in repositories of every account whose name fits", "this is a hole today; write a document for the one repository that is meant")
+		im.refuse("import-no-anchor", "sub "+draft.Show(text)+" lets in repositories of every account whose name fits", "this is a hole today; write a document for the one repository that is meant")
 		return
 	case !slash || !divided && !strings.HasSuffix(repo, "*") || strings.Contains(repo, "/"):
-		im.fail("import-subject", "sub "+draft.Show(text)+" is no subject that GitHub sends", "write the document from a job's claims: cambio trust init github OWNER/REPO")
+		im.refuse("import-subject", "sub "+draft.Show(text)+" is no subject that GitHub sends", "write the document from a job's claims: cambio trust init github OWNER/REPO")
 		return
 	}
 	if !divided { // the star covers the rest of the name, the colon and all behind it
@@ -169,7 +169,7 @@ func (im *importer) context(v draft.Value, context string) (jobs, bool) {
 		im.whole = im.whole && ok
 		return jobs{kind: k, values: []draft.Value{carried}}, ok
 	}
-	im.fail("import-subject", "sub "+draft.Show(v.Text)+" goes on in a form that is not GitHub's own", "write the document from a job's claims: cambio trust init github OWNER/REPO")
+	im.refuse("import-subject", "sub "+draft.Show(v.Text)+" goes on in a form that is not GitHub's own", "write the document from a job's claims: cambio trust init github OWNER/REPO")
 	return jobs{}, false
 }
 
@@ -203,13 +203,13 @@ func (im *importer) repository(j *jobs, owner, repo string) bool {
 			}
 			j.name = r.name // as GitHub writes it
 			if j.id != r.id || j.ownerID != r.ownerID {
-				im.fail("import-ids-missing", "sub and the claims have different ids for "+draft.Show(j.name), "find out which of the two is meant")
+				im.refuse("import-ids-missing", "sub and the claims have different ids for "+draft.Show(j.name), "find out which of the two is meant")
 				return false
 			}
 		}
 	}
 	if im.ownerID != "" && im.ownerID != j.ownerID || im.id != "" && im.id != j.id {
-		im.fail("import-ids-missing", "sub and the conditions on the ids name different repositories", "find out which of the two is meant")
+		im.refuse("import-ids-missing", "sub and the conditions on the ids name different repositories", "find out which of the two is meant")
 		return false
 	}
 	of := j.name
@@ -221,7 +221,7 @@ func (im *importer) repository(j *jobs, owner, repo string) bool {
 		if CheckRepository(of) == nil {
 			fix = "give its claims with --claims claims.json: " + LookUp(of)
 		}
-		im.fail("import-ids-missing", "the ids of "+draft.Show(of)+" are not known, and its name can be taken by somebody else", fix)
+		im.refuse("import-ids-missing", "the ids of "+draft.Show(of)+" are not known, and its name can be taken by somebody else", fix)
 		return false
 	}
 	return true
@@ -241,7 +241,7 @@ func named(s, known string) (name, id string) {
 // the star means the same here.
 func (im *importer) globOf(name string) (string, bool) {
 	if strings.ContainsAny(name, `?[{\`) {
-		im.fail("import-pattern", "the repository "+draft.Show(name)+" has a pattern that globs do not have", "list the repositories that are meant")
+		im.refuse("import-pattern", "the repository "+draft.Show(name)+" has a pattern that globs do not have", "list the repositories that are meant")
 		return "", false
 	}
 	for strings.Contains(name, "**") {

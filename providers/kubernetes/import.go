@@ -11,14 +11,14 @@ import (
 // notes, and then there is no document.
 func Import(f draft.Foreign, notes *draft.Notes) []draft.Document {
 	whole := true
-	fail := func(id, message, fix string) {
+	refuse := func(id, message, fix string) {
 		notes.Error(f.Where, id, message, fix)
 		whole = false
 	}
 	f.Take("aud") // the audience of the tokens is the identity provider's in the configuration
 	subjects := f.Take("sub")
 	if subjects == nil {
-		fail("import-no-anchor", "no condition on sub: any pod of the cluster is let in", "this is a hole today; write a document for the one service account that is meant")
+		refuse("import-no-anchor", "no condition on sub: any pod of the cluster is let in", "this is a hole today; write a document for the one service account that is meant")
 	}
 	if _, ok := notes.CarryRest(f, func(string) bool { return false }); !ok {
 		whole = false
@@ -29,10 +29,10 @@ func Import(f draft.Foreign, notes *draft.Notes) []draft.Document {
 		namespace, account, divided := strings.Cut(rest, ":")
 		switch {
 		case v.Glob && (!ok || !divided || strings.ContainsAny(namespace, "*?")):
-			fail("import-no-anchor", "sub "+draft.Show(v.Text)+" lets in service accounts of every namespace that fits", "this is a hole today; write a document for the one namespace that is meant")
+			refuse("import-no-anchor", "sub "+draft.Show(v.Text)+" lets in service accounts of every namespace that fits", "this is a hole today; write a document for the one namespace that is meant")
 			continue
 		case !ok || !divided || !label.MatchString(namespace):
-			fail("import-subject", "sub "+draft.Show(v.Text)+" is no subject of a service account", "write what is meant: system:serviceaccount:NAMESPACE:NAME")
+			refuse("import-subject", "sub "+draft.Show(v.Text)+" is no subject of a service account", "write what is meant: system:serviceaccount:NAMESPACE:NAME")
 			continue
 		case v.Glob && strings.Trim(account, "*") == "":
 			notes.Warn(f.Where, "import-broad", "sub "+draft.Show(v.Text)+" lets in every service account of the namespace", "name the account that is meant")
@@ -45,7 +45,7 @@ func Import(f draft.Foreign, notes *draft.Notes) []draft.Document {
 			continue
 		}
 		if !subdomain.MatchString(account) {
-			fail("import-pattern", "the service account "+draft.Show(account)+" is no name, and no pattern that globs have", "list the accounts that are meant")
+			refuse("import-pattern", "the service account "+draft.Show(account)+" is no name, and no pattern that globs have", "list the accounts that are meant")
 			continue
 		}
 		docs = add(docs, namespace, draft.Value{Text: account})

@@ -144,7 +144,7 @@ func (d Document) YAML() ([]byte, error) {
 		w.line("tests:")
 	}
 	for _, t := range d.Tests {
-		w.test(t, d.To, d.Resource)
+		w.test(t, d)
 	}
 	if w.err != nil {
 		return nil, w.err
@@ -220,7 +220,9 @@ func (w *writer) match(l Line) {
 	w.line("  %s: %s", w.quoted("match", l.Claim), text)
 }
 
-func (w *writer) test(t Test, to, resource string) {
+// test writes one test. One that expects a denial asks for this trust by name: to
+// grant the same to somebody else elsewhere is no fault of this document.
+func (w *writer) test(t Test, d Document) {
 	claims := make([]string, len(t.Claims))
 	for i, c := range t.Claims {
 		value := "null"
@@ -229,13 +231,14 @@ func (w *writer) test(t Test, to, resource string) {
 		}
 		claims[i] = w.quoted("claims", c.Name) + ": " + value
 	}
-	ask := "to: " + w.quoted("to", to)
-	if resource != "" {
-		ask += ", resource: " + w.quoted("resource", resource)
+	ask := "to: " + w.quoted("to", d.To)
+	if d.Resource != "" {
+		ask += ", resource: " + w.quoted("resource", d.Resource)
 	}
-	expect := "deny"
-	if t.Allow {
-		expect = "allow"
+	expect := "allow"
+	if !t.Allow {
+		expect = "deny"
+		ask += ", trust: " + w.quoted("name", d.Name)
 	}
 	w.line("  - {name: %s, claims: {%s}, ask: {%s}, expect: %s}", w.quoted("tests", t.Name), strings.Join(claims, ", "), ask, expect)
 }

@@ -58,7 +58,7 @@ grants:
     # ttl: 15m
 tests:
   - {name: main may, claims: {}, ask: {to: api, resource: "arn:x"}, expect: allow}
-  - {name: else may not, claims: {ref: refs/heads/x, env: null}, ask: {to: api, resource: "arn:x"}, expect: deny}
+  - {name: else may not, claims: {ref: refs/heads/x, env: null}, ask: {to: api, resource: "arn:x", trust: deploy}, expect: deny}
 `
 
 func compile(t *testing.T, doc []byte) *trust.Policy {
