@@ -102,6 +102,13 @@ func (e *examination) permissions(context.Context) []DoctorCheck {
 // before or after is known to read it.
 func (e *examination) formats(context.Context) []DoctorCheck {
 	v := begin("formats")
+	if raw, err := readHead(filepath.Join(e.c.State, "format")); err == nil {
+		if string(raw) == stateFormat {
+			v.note("state: format %s", strings.TrimSpace(stateFormat))
+		} else {
+			v.add(DoctorFail, "use the version of the program that wrote it", "state: format %.20q, and this program knows %.20q: it does not start", raw, stateFormat)
+		}
+	}
 	_, ringErr := e.ring()
 	for _, f := range []struct {
 		path string
