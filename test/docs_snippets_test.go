@@ -115,6 +115,9 @@ func TestDocumentsRun(t *testing.T) {
 	bin := filepath.Dir(program)
 	ran := 0
 	for _, name := range documents(t) {
+		if name == tutorialAWS { // in a world of its own
+			continue
+		}
 		_, sessions := blocks(t, name)
 		for session, steps := range sessions {
 			ran++
