@@ -188,6 +188,45 @@ func TestSnapshotAndRemember(t *testing.T) {
 	mustReserve(t, again, once("closed", 10, time.Hour), true)
 }
 
+// TestNonceIsARecord holds that a nonce outlives the process as a token does, and
+// its own token where that one lives shorter.
+func TestNonceIsARecord(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	m := replay.NewMemory(c.now)
+	r := once("token", 1, time.Minute)
+	r.Nonce = replaytest.Key("nonce")
+	mustReserve(t, m, r, true)
+	c.t = c.t.Add(2 * time.Minute)
+	again := replay.NewMemory(c.now)
+	if err := again.Remember(m.Snapshot()); err != nil {
+		t.Fatal(err)
+	}
+	r = once("another", 2, time.Hour)
+	r.Nonce = replaytest.Key("nonce")
+	mustReserve(t, again, r, false)
+	c.t = c.t.Add(replay.NonceLife)
+	mustReserve(t, again, r, true)
+}
+
+// TestNonceInAFullStore holds that a token and its nonce fit both or neither.
+func TestNonceInAFullStore(t *testing.T) {
+	t.Parallel()
+	m := replay.NewMemoryLimit(newClock().now, 640)
+	for i := range 10_000 {
+		r := once(fmt.Sprint(i), 1, time.Minute)
+		r.Nonce = replaytest.Key(fmt.Sprint("nonce ", i))
+		before := m.Len()
+		ok, err := m.Reserve(t.Context(), r)
+		if want := map[bool]int{true: 2}[ok]; m.Len()-before != want || ok == (err != nil) {
+			t.Fatalf("reserve = %t, %v; %d records more", ok, err, m.Len()-before)
+		}
+	}
+	if m.Len() > 640 {
+		t.Errorf("%d are held", m.Len())
+	}
+}
+
 func TestRememberRefusesTheMalformed(t *testing.T) {
 	t.Parallel()
 	m := replay.NewMemory(time.Now)

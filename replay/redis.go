@@ -231,10 +231,11 @@ func (r *Redis) Release(ctx context.Context, res Reservation) error {
 	if err != nil {
 		return err
 	}
-	if answer == answerFormat {
-		return ErrFormat
+	if answer == answerFreed {
+		return nil
 	}
-	return nil
+	_, err = verdict(answer)
+	return err
 }
 
 // reserveCall is the script with its keys and arguments.
@@ -274,7 +275,7 @@ func verdict(answer int64) (bool, error) {
 	case answerUsed:
 		return false, nil
 	case answerFormat:
-		return false, ErrFormat
+		return false, ErrFormat // a newer replica of ours wrote it, and knows more of it than we
 	case answerFull:
 		return false, fmt.Errorf("%w: one token for more than %d grants", ErrFull, maxMembers)
 	case answerStrange:

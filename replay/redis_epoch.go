@@ -72,8 +72,8 @@ func (e *epoch) now() *watermark {
 	return &watermark{ms: 1 << 52}
 }
 
-// knows reports whether the pair needs no look at the marker, and whether any is known.
-func (e *epoch) knows(p pair) (known, any bool) {
+// knows reports whether the pair is known, and whether we know any.
+func (e *epoch) knows(p pair) (known, joined bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.pairs[p], e.joined
@@ -108,8 +108,10 @@ func (e *epoch) learn(m memory, others []pair, only bool) {
 	e.joined = true
 	// A memory that this one continues is over. Should that master come back, with
 	// what it had, it is a stranger.
+	_, repl, _ := strings.Cut(string(m.pair), ":")
 	maps.DeleteFunc(e.pairs, func(old pair, _ bool) bool {
-		return old != m.pair && strings.HasSuffix(string(old), ":"+m.continues)
+		_, over, _ := strings.Cut(string(old), ":")
+		return old != m.pair && (over == m.continues || over == repl)
 	})
 	e.pairs[m.pair] = true
 }

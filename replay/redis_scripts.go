@@ -29,8 +29,9 @@ func nonceName(r Reservation) string { return namePrefix + "{" + tag(r) + "}:n:"
 const (
 	answerUsed    = 0
 	answerAllowed = 1
+	answerFreed   = 2  // a release; whether it outlives Redis does not matter
 	answerStrange = -1 // another watermark than ours: not the memory that we know
-	answerFormat  = -2
+	answerFormat  = -2 // a version that we do not know
 	answerFull    = -3
 )
 
@@ -104,11 +105,12 @@ if state then
   if left == 0 then redis.call('DEL', KEYS[1]) end
 end
 if KEYS[2] and redis.call('GET', KEYS[2]) == '1' .. ARGV[1] then redis.call('DEL', KEYS[2]) end
-return 1
+return 2
 `
 
 // The marker is a hash: "v", "w" (the watermark in ms since 1970) and "p:RUN:REPL"
-// for each master whose loss, if it was one, "w" covers already.
+// for each master whose loss, if it was one, "w" covers already. A pair goes when
+// another continues its replication id: its process is over, or should be.
 //
 // KEYS: marker; ARGV: now, least (both ms), pair or "", the replication id that
 // the pair continues, "1" where now is the watermark whatever is known, "1" where
@@ -127,7 +129,8 @@ local answer = {string.format('%.0f', w)}
 for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
   if string.sub(field, 1, 2) == 'p:' then
     local old = string.sub(field, 3)
-    if pair ~= '' and old ~= pair and (ARGV[6] == '1' or string.sub(old, -40) == ARGV[4]) then
+    local repl = string.match(old, ':(.*)')
+    if pair ~= '' and old ~= pair and (ARGV[6] == '1' or repl == ARGV[4] or repl == string.match(pair, ':(.*)')) then
       redis.call('HDEL', KEYS[1], field)
     else
       answer[#answer + 1] = old

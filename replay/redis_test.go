@@ -132,7 +132,12 @@ func TestFirstStart(t *testing.T) {
 	if err := r.refused(t, token); !errors.Is(err, replay.ErrRestarted) {
 		t.Fatal(err)
 	}
-	// A replica that starts later finds all in order.
+	// A replica that starts later finds all in order, and so does the first where
+	// the marker says so.
+	primed := redisrig.Start(t, redisrig.Options{})
+	primed.Prime(time.Now().Add(-time.Hour))
+	third := single(t, primed.Addr(), &shift{})
+	third.must(t, third.token("third", 1, replay.Once), true)
 	other := single(t, s.Addr(), clock)
 	other.must(t, r.token("second", 2, replay.Once), true)
 	r.must(t, r.token("second", 3, replay.Once), false)
@@ -519,6 +524,89 @@ func TestNeverConnected(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestRights holds that these are all that a user of Redis needs.
+func TestRights(t *testing.T) {
+	t.Parallel()
+	s := redisrig.Start(t, redisrig.Options{})
+	s.Do("ACL", "SETUSER", "cambio", "on", ">secret", "~cambio:1:*",
+		"+info", "+ping", "+eval", "+evalsha",
+		"+exists", "+get", "+set", "+del", "+pttl", "+pexpire",
+		"+hget", "+hset", "+hdel", "+hlen", "+hkeys", "+hexists", "+hgetall")
+	r := open(t, replay.ModeSingle, &shift{}, func(o *redis.UniversalOptions) {
+		o.Addrs, o.Username, o.Password = []string{s.Addr()}, "cambio", "secret"
+	})
+	r.settle(t)
+	token := r.token("token", 1, replay.Once)
+	token.Nonce = replaytest.Key("nonce")
+	r.must(t, token, true)
+	if err := r.Release(t.Context(), token); err != nil {
+		t.Fatal(err)
+	}
+	many := r.token("many", 2, replay.UntilExpiry)
+	for i := range 2 {
+		many.Member = fmt.Sprint(i)
+		r.must(t, many, true)
+		r.must(t, many, true)
+	}
+	if _, err := r.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestTooManyGrants holds the bound on a token's record.
+func TestTooManyGrants(t *testing.T) {
+	t.Parallel()
+	s := redisrig.Start(t, redisrig.Options{})
+	r := single(t, s.Addr(), &shift{})
+	r.settle(t)
+	token := r.token("token", 1, replay.OncePerGrant)
+	for i := range 1000 {
+		token.Member = fmt.Sprint(i)
+		r.must(t, token, true)
+	}
+	token.Member = "one more"
+	if err := r.refused(t, token); !errors.Is(err, replay.ErrFull) {
+		t.Fatal(err)
+	}
+}
+
+// TestRedisExpiry holds that a record lives as long as its longest use asked for, and
+// a nonce as long as it could be shown again.
+func TestRedisExpiry(t *testing.T) {
+	t.Parallel()
+	s := redisrig.Start(t, redisrig.Options{})
+	r := single(t, s.Addr(), &shift{})
+	r.settle(t)
+	token := r.token("token", 1, replay.UntilExpiry)
+	token.Nonce = replaytest.Key("nonce")
+	token.TTL = time.Minute
+	r.must(t, token, true)
+	left := func(name string) time.Duration {
+		t.Helper()
+		d, err := s.Client().PTTL(t.Context(), name).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	within := func(what string, got, want time.Duration) {
+		t.Helper()
+		if got > want || got < want-10*time.Second {
+			t.Errorf("%s lives %s, want %s", what, got, want)
+		}
+	}
+	within("a token", left("cambio:1:{"+token.Nonce+"}:t:"+token.Key), time.Minute)
+	if got := left("cambio:1:{" + token.Nonce + "}:n:" + token.Nonce); got < replay.NonceLife {
+		t.Errorf("a nonce is forgotten after %s", got)
+	}
+	token = r.token("another", 1, replay.UntilExpiry)
+	for _, ttl := range []time.Duration{time.Minute, time.Hour, time.Second} {
+		token.TTL = ttl
+		r.must(t, token, true)
+	}
+	within("a token used again", left("cambio:1:{"+token.Key+"}:t:"+token.Key), time.Hour)
 }
 
 // TestPolicyChanges turns eviction on under a store that runs.
