@@ -26,7 +26,7 @@ func World(c Config) trust.World {
 	for name, t := range c.Targets {
 		target := trust.Target{Type: types[t.Type], MaxTTL: time.Duration(t.MaxTTL), Audience: t.Audience}
 		if t.Type == targetAWS {
-			target.Type = aws.TargetType(t.Account)
+			target.Type = aws.TargetType(t.Account, t.endpoint())
 			target.Settings = map[string]string{"account": t.Account, "endpoint": t.endpoint(), "subject": t.Subject}
 		}
 		w.Targets[name] = target

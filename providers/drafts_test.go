@@ -24,7 +24,7 @@ func draftTime() time.Time { return time.Date(2026, 11, 22, 12, 0, 0, 0, time.UT
 // draftWorld has an identity provider of each platform, and an AWS account.
 func draftWorld() trust.World {
 	w := trust.World{Providers: map[string]trust.Provider{}, Targets: map[string]trust.Target{
-		"aws-prod": {Type: aws.TargetType("111122223333"), MaxTTL: time.Hour},
+		"aws-prod": {Type: aws.TargetType("111122223333", ""), MaxTTL: time.Hour},
 	}}
 	for name, platform := range providers.Platforms() {
 		p := trust.Provider{Platform: platform.Platform, TokenUse: platform.TokenUse}

@@ -27,7 +27,7 @@ func Platforms() map[string]oidc.Platform {
 func TargetTypes() map[string]trust.TargetType {
 	return map[string]trust.TargetType{
 		"jwt": jwt.TargetType(),
-		"aws": aws.TargetType(""),
+		"aws": aws.TargetType("", ""),
 	}
 }
 

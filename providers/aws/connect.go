@@ -231,9 +231,13 @@ func (c *Connection) Text() string {
 	for _, roles := range c.accounts() {
 		fmt.Fprintf(&b, "\nIdentity provider of account %s\n  arn       %s\n  url       %s\n  audience  %s\n", roles[0].role.account, roles[0].Provider, c.Issuer, c.Audience)
 		for _, r := range roles {
-			fmt.Fprintf(&b, "\nRole %s\n", r.ARN)
+			fmt.Fprintf(&b, "\nRole %s\n  trusts    %s\n", r.ARN, strings.Join(r.Trusts, ", "))
 			for _, s := range r.Subjects {
-				fmt.Fprintf(&b, "  sub       %s (%s)\n", s, r.from(s))
+				of := ""
+				if len(r.Trusts) > 1 {
+					of = " (" + r.from(s) + ")"
+				}
+				fmt.Fprintf(&b, "  sub       %s%s\n", s, of)
 			}
 			fmt.Fprintf(&b, "  actions   %s\n  policy    %d of %d characters\n", strings.Join(r.actions(), ", "), len(r.Policy), maxTrustPolicyText)
 		}

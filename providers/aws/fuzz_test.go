@@ -78,7 +78,7 @@ func FuzzGrant(f *testing.F) {
 	f.Add(deployer, `{"Statement":[]}`, "arn:aws:iam::aws:policy/ReadOnlyAccess", "repository", "acme/app", "octocat")
 	f.Add("arn:aws:iam::111122223333:role/*", "{", "arn:aws:iam::aws:policy/", "aws:x", "\u2028", "a")
 	f.Add("arn:aws:iam::111122223333:role//x\n", `{"Statement":null}`, "", "", "\xff", "aws:ab")
-	kind := aws.TargetType(account)
+	kind := aws.TargetType(account, "")
 	f.Fuzz(func(t *testing.T, role, policy, arn, key, value, source string) {
 		if kind.Fields["resource"].Pattern.MatchString(role) {
 			if !strings.HasPrefix(role, "arn:aws") || !strings.Contains(role, "::"+account+":role/") || strings.ContainsAny(role, "*?$ \n\t") || strings.Contains(role, "//") {

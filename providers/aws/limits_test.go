@@ -12,7 +12,7 @@ import (
 
 func TestRolePattern(t *testing.T) {
 	t.Parallel()
-	one, any := aws.TargetType(account).Fields["resource"], aws.TargetType("").Fields["resource"]
+	one, any := aws.TargetType(account, "").Fields["resource"], aws.TargetType("", "").Fields["resource"]
 	if !one.Required || !one.Pattern.MatchString(one.Example) || !any.Pattern.MatchString(any.Example) {
 		t.Errorf("the examples %q and %q", one.Example, any.Example)
 	}
@@ -52,6 +52,27 @@ func TestRolePattern(t *testing.T) {
 	}
 	if !any.Pattern.MatchString("arn:aws:iam::444455556666:role/a") || any.Pattern.MatchString("arn:aws:iam::4444555566667:role/a") {
 		t.Error("any account")
+	}
+}
+
+// TestRolesOfOtherStores: an endpoint that is not AWS's names roles its own way;
+// AWS's account, where one is written, still holds.
+func TestRolesOfOtherStores(t *testing.T) {
+	t.Parallel()
+	const endpoint = "https://sts.store.example"
+	other, own := aws.TargetType("", endpoint).Fields["resource"].Pattern, aws.TargetType(account, endpoint).Fields["resource"].Pattern
+	for arn, want := range map[string][2]bool{
+		deployer:                              {true, true},
+		"arn:minio:iam:::role/idmp-deploy":    {true, false},
+		"arn:aws:iam::tenant-1:role/S3Access": {true, false},
+		"arn:aws:iam::444455556666:role/a":    {true, false},
+		"arn:minio:iam:::role/*":              {false, false},
+		"arn:minio:iam:::user/a":              {false, false},
+		"arn:MINIO:iam:::role/a":              {false, false},
+	} {
+		if got := [2]bool{other.MatchString(arn), own.MatchString(arn)}; got != want {
+			t.Errorf("%q: %v, want %v", arn, got, want)
+		}
 	}
 }
 
@@ -128,7 +149,7 @@ func TestMisfit(t *testing.T) {
 		"a slash":              {extra{"source_identity": "acme/app"}, "source_identity"},
 		"AWS's identity":       {extra{"source_identity": "aws:me"}, "source_identity"},
 	} {
-		field, problem := aws.TargetType(account).Misfit(trust.Grant{Resource: deployer, Extra: tt.extra})
+		field, problem := aws.TargetType(account, "").Misfit(trust.Grant{Resource: deployer, Extra: tt.extra})
 		if field != tt.field || (problem == "") != (field == "") {
 			t.Errorf("%s: %q %q, want %q", name, field, problem, tt.field)
 		}
@@ -139,7 +160,7 @@ func TestMisfit(t *testing.T) {
 		"arn:aws:iam::111122223333:role/" + path + "pp/x": "resource",
 		"": "resource",
 	} {
-		if field, problem := aws.TargetType(account).Misfit(trust.Grant{Resource: resource}); field != want {
+		if field, problem := aws.TargetType(account, "").Misfit(trust.Grant{Resource: resource}); field != want {
 			t.Errorf("%d bytes: %q %q", len(resource), field, problem)
 		}
 	}

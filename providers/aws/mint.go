@@ -77,7 +77,6 @@ type Minter struct {
 // environment nor files nor instance metadata: the call needs no AWS key, and
 // an ambient one must never leave with it.
 func New(c Config) (*Minter, error) {
-	account := anyAccount
 	switch {
 	case c.Now == nil:
 		return nil, errors.New("aws: Config lacks Now")
@@ -91,9 +90,6 @@ func New(c Config) (*Minter, error) {
 		return nil, errors.New("aws: no such form of a region")
 	case c.MaxInFlight < 0 || c.Timeout < 0:
 		return nil, errors.New("aws: MaxInFlight and Timeout must not be negative")
-	}
-	if c.Account != "" {
-		account = c.Account
 	}
 	options := sts.Options{
 		Region:                     c.Region,
@@ -115,7 +111,7 @@ func New(c Config) (*Minter, error) {
 		}
 	}
 	m := &Minter{
-		client: sts.New(options), role: rolePattern(account), audience: c.Audience, own: c.Endpoint == "",
+		client: sts.New(options), role: rolePattern(c.Account, c.Endpoint), audience: c.Audience, own: c.Endpoint == "",
 		now: c.Now, timeout: usualTimeout, places: make(chan struct{}, usualInFlight),
 	}
 	if c.Timeout > 0 {

@@ -25,17 +25,15 @@ const (
 	fieldSourceID   = "source_identity"
 )
 
-// anyAccount stands for the account of a target that names none.
-const anyAccount = "[0-9]{12}"
-
 // TargetType is configuration type aws. Roles are those of this account, 12
-// digits; "" takes those of any.
-func TargetType(account string) trust.TargetType {
-	of, shown := anyAccount, "111122223333"
+// digits; "" takes those of any, and with an endpoint that is not AWS's, roles as
+// such stores name them too.
+func TargetType(account, endpoint string) trust.TargetType {
+	shown := "111122223333"
 	if account != "" {
-		of, shown = regexp.QuoteMeta(account), account
+		shown = account
 	}
-	role := rolePattern(of)
+	role := rolePattern(account, endpoint)
 	return trust.TargetType{
 		Name: "aws",
 		Fields: map[string]trust.Field{
@@ -62,14 +60,23 @@ func Types() []string { return []string{"urn:cambio:token-type:aws-credentials"}
 // and name. The path is held to the alphabet of names, which is narrower than
 // AWS's: what is left out are characters that mean something in a policy, such
 // as * and ?, and a reader would take one role for many.
-func rolePattern(account string) *regexp.Regexp { return regexp.MustCompile(roleForm(account)) }
+func rolePattern(account, endpoint string) *regexp.Regexp {
+	switch {
+	case account != "":
+		return regexp.MustCompile(roleForm("aws|aws-cn|aws-us-gov", regexp.QuoteMeta(account)))
+	case endpoint != "":
+		// Other stores have partitions of their own, and no accounts, or named ones.
+		return regexp.MustCompile(roleForm("[a-z0-9-]{1,32}", "[A-Za-z0-9_-]{0,64}"))
+	}
+	return anyRole
+}
 
-func roleForm(account string) string {
-	return `^arn:(aws|aws-cn|aws-us-gov):iam::(` + account + `):role/((?:[\w+=,.@-]+/)*)([\w+=,.@-]{1,64})$`
+func roleForm(partition, account string) string {
+	return `^arn:(` + partition + `):iam::(` + account + `):role/((?:[\w+=,.@-]+/)*)([\w+=,.@-]{1,64})$`
 }
 
 // anyRole is a role of any account.
-var anyRole = regexp.MustCompile(roleForm(anyAccount))
+var anyRole = regexp.MustCompile(roleForm("aws|aws-cn|aws-us-gov", "[0-9]{12}"))
 
 // role is an IAM role's ARN, taken apart.
 type role struct{ partition, account, path, name string }

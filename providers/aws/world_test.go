@@ -89,7 +89,7 @@ var usual = sync.OnceValues(func() (made, error) {
 			Name: "ci", Anchors: []string{"repository_id"},
 			Claims: map[string]trust.Claim{"repository_id": {Type: trust.StringClaim, Always: true}, "sub": {Type: trust.StringClaim}},
 		}}},
-		Targets: map[string]trust.Target{"aws": {Type: aws.TargetType(account), MaxTTL: time.Hour, Audience: audience}},
+		Targets: map[string]trust.Target{"aws": {Type: aws.TargetType(account, ""), MaxTTL: time.Hour, Audience: audience}},
 	}, []trust.Source{{Name: "deploy.yaml", Data: []byte(document)}}, now())
 	if policy == nil {
 		return made{}, errors.New(findings.Error())
