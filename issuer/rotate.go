@@ -114,13 +114,15 @@ func Import(r Ring, signer crypto.Signer, now time.Time) (Ring, error) {
 	if k, ok := r.Find(kid); ok {
 		return Ring{}, fmt.Errorf("%w: key %s is in it already, as the %s one", ErrRing, kid, k.State)
 	}
-	out := Ring{}
-	for _, k := range r.Keys {
-		if k.Alg != alg || k.State != Next {
-			out.Keys = append(out.Keys, k)
+	next := Key{KID: kid, Alg: alg, State: Next, Signer: signer, Published: stamp(now)}
+	out := r.clone()
+	for i, k := range out.Keys {
+		if k.Alg == alg && k.State == Next {
+			out.Keys[i] = next
+			return out, out.Validate()
 		}
 	}
-	out.Keys = append(out.Keys, Key{KID: kid, Alg: alg, State: Next, Signer: signer, Published: stamp(now)})
+	out.Keys = append(out.Keys, next)
 	return out, out.Validate()
 }
 

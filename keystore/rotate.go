@@ -21,6 +21,9 @@ var (
 // retired.
 var ErrGone = errors.New("keystore: the key left the ring for good")
 
+// Ring is all keys of an issuer.
+type Ring = issuer.Ring
+
 // TooSoonError says that a next key has not been published long enough to sign.
 type TooSoonError = issuer.TooSoonError
 

@@ -13,12 +13,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"cambio/gateway"
 	"cambio/keystore"
 )
 
 func keysCommand(c *common) *cobra.Command {
-	return group("keys", "List, rotate and revoke the issuer's signing keys",
-		keysListCommand(c), keysRotateCommand(c), keysRevokeCommand(c))
+	return group("keys", "List, rotate, revoke, import and publish the issuer's signing keys",
+		keysListCommand(c), keysRotateCommand(c), keysRevokeCommand(c), keysImportCommand(c), keysPublishCommand(c))
 }
 
 // keys opens the key store of the configuration.
@@ -27,7 +28,11 @@ func (c *common) keys() (*keystore.Files, error) {
 	if err != nil {
 		return nil, err
 	}
-	return keystore.NewFiles(config.Keys, slog.New(slog.NewTextHandler(c.io.err, nil))), nil
+	return c.store(config), nil
+}
+
+func (c *common) store(config gateway.Config) *keystore.Files {
+	return keystore.NewFiles(config.Keys, slog.New(slog.NewTextHandler(c.io.err, nil)))
 }
 
 func keysListCommand(c *common) *cobra.Command {
@@ -79,6 +84,9 @@ func (c *common) printKeys(rows []keystore.Row, rotatable time.Time) error {
 		case "retired":
 			note = "published until " + stamp(row.PublishedUntil)
 		}
+		if row.Signer != "" {
+			note += ", in " + row.Signer
+		}
 		if err := lines(w, "%s\t%s\t%s\t%s\t%s", row.KID, row.Alg, row.State, stamp(row.Published), note); err != nil {
 			return err
 		}
@@ -98,41 +106,73 @@ published until nothing that it signed can be valid, and a new next key is
 published. A running gateway follows within 60 s.
 
 A next key signs only after it was published for 24 h: clouds fetch a key set
-when they like, and would refuse what an unknown key signed.`,
+when they like, and would refuse what an unknown key signed. For the same reason
+the key set at ISSUER/keys is fetched first, and must show the next keys. If it
+cannot be fetched, this is refused where "cambio keys publish" was ever used, and
+a warning elsewhere: then the gateway itself shows them.
+
+An algorithm whose active key is in a KMS gets no new next key, as one in software
+would be a step down: bring the next one with "cambio keys import" a day before.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := c.checkOutput("text", "json"); err != nil {
 				return err
 			}
-			store, err := c.keys()
+			config, err := c.load()
 			if err != nil {
 				return err
 			}
-			ring, err := store.Rotate(cmd.Context(), c.io.now(), rand.Reader, force)
-			if soon := (*keystore.TooSoonError)(nil); errors.As(err, &soon) {
-				return &failure{code: exitRetry, err: err, next: "rotate again after " + stamp(soon.Until) + ", or --force if relying parties surely fetch the key set anew"}
-			}
+			store := c.store(config)
+			ring, err := store.Load(cmd.Context())
 			if errors.Is(err, keystore.ErrNoKeys) {
 				return noKeys()
 			}
 			if err != nil {
 				return err
 			}
-			c.io.say("rotated; running gateways follow within 60 s, the next rotation is possible from %s", stamp(ring.RotatableAt()))
+			// When it is too soon anyway, that is what to say. What is rotated below is
+			// this ring: another rotation in between leaves next keys that are too young.
+			if at := ring.RotatableAt(); !force && !at.IsZero() && !c.io.now().Before(at) {
+				if err := c.checkShown(cmd.Context(), store, config.Issuer, ring); err != nil {
+					return err
+				}
+			}
+			ring, err = store.Rotate(cmd.Context(), c.io.now(), rand.Reader, force)
+			if soon := (*keystore.TooSoonError)(nil); errors.As(err, &soon) {
+				return &failure{code: exitRetry, err: err, next: "rotate again after " + stamp(soon.Until) + ", or --force if relying parties surely fetch the key set anew"}
+			}
+			if errors.Is(err, keystore.ErrNoNext) {
+				return &failure{code: exitError, err: err, next: "cambio keys import URI, and rotate a day later"}
+			}
+			if err != nil {
+				return err
+			}
+			if at := ring.RotatableAt(); at.IsZero() {
+				c.io.say("rotated; running gateways follow within 60 s; the next rotation needs a next key in the KMS: cambio keys import URI")
+			} else {
+				c.io.say("rotated; running gateways follow within 60 s, the next rotation is possible from %s", stamp(at))
+			}
+			if err := c.remindCopy(store); err != nil {
+				return err
+			}
 			return c.printKeys(keystore.Rows(ring), ring.RotatableAt())
 		},
 	}
-	cmd.Flags().BoolVar(&force, "force", false, "also with a next key that was published for less than 24 h")
+	cmd.Flags().BoolVar(&force, "force", false, "also with a next key that was published for less than 24 h, or that the public key set does not show")
 	return cmd
 }
 
 func keysRevokeCommand(c *common) *cobra.Command {
-	return &cobra.Command{
+	var generate bool
+	cmd := &cobra.Command{
 		Use:   "revoke KID",
 		Short: "Take a key out of the key set at once",
 		Long: `The key leaves the key set within 60 s on every gateway; if it was active, the next
 key takes over at once. What it signed is refused by each relying party as soon
-as that one fetches the key set anew; the command says until when that may take.`,
+as that one fetches the key set anew; the command says until when that may take.
+
+An active key in a KMS with no next key is not revoked, for what took over would
+be in software: import one first, or say --generate.`,
 		Args: exactly("KID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := c.checkOutput("text", "json"); err != nil {
@@ -142,12 +182,22 @@ as that one fetches the key set anew; the command says until when that may take.
 			if err != nil {
 				return err
 			}
-			store := keystore.NewFiles(config.Keys, slog.New(slog.NewTextHandler(c.io.err, nil)))
-			left, err := store.Revoke(cmd.Context(), args[0], c.io.now(), rand.Reader)
+			store := c.store(config)
+			revoke := store.Revoke
+			if generate {
+				revoke = store.RevokeAnyway
+			}
+			left, err := revoke(cmd.Context(), args[0], c.io.now(), rand.Reader)
 			if errors.Is(err, keystore.ErrUnknownKey) {
 				return &failure{code: exitError, err: fmt.Errorf("no key %s", args[0]), next: "cambio keys list"}
 			}
+			if errors.Is(err, keystore.ErrNoNext) {
+				return &failure{code: exitError, err: err, next: "cambio keys import URI and revoke then, or --generate: a new key in software takes over"}
+			}
 			if err != nil {
+				return err
+			}
+			if err := c.remindCopy(store); err != nil {
 				return err
 			}
 			return c.printAftermath(aftermath{
@@ -156,6 +206,8 @@ as that one fetches the key set anew; the command says until when that may take.
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&generate, "generate", false, "where no next key is there to take over, make one in software")
+	return cmd
 }
 
 // aftermath is what a revocation does not end at once.
