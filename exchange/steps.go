@@ -103,7 +103,7 @@ func (b *Broker) judge(a *attempt) error {
 	now := b.c.Now()
 	stops, err := b.c.Stops.Current(now)
 	if err != nil {
-		return Unanswered(trust.ReasonStopsStale, err)
+		return unstopped(err)
 	}
 	a.policy = b.c.Policy()
 	a.decision = a.policy.Decide(a.proof.Identity, a.req.Ask, stops, now)
@@ -131,6 +131,14 @@ func (b *Broker) judge(a *attempt) error {
 	a.rec.Handle = a.order.ID
 	a.rec.Expires = a.order.credentialEnd()
 	return nil
+}
+
+// unstopped is the refusal where nobody knows what is stopped.
+func unstopped(err error) *Error {
+	if known := (*Error)(nil); errors.As(err, &known) {
+		return known // the store knows what it says
+	}
+	return Unanswered(trust.ReasonStopsStale, err)
 }
 
 func blamed(b trust.Blame) Code {
@@ -228,7 +236,7 @@ func (b *Broker) commit(ctx context.Context, a *attempt) error {
 	a.committed = true
 	stops, err := b.c.Stops.Current(b.c.Now())
 	if err != nil {
-		return Unanswered(trust.ReasonStopsStale, err)
+		return unstopped(err)
 	}
 	if stops.Version() == a.decision.StopVersion {
 		return nil

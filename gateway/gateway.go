@@ -201,7 +201,7 @@ func (g *Gateway) openVerifier(context.Context) error {
 func (g *Gateway) openWeb(context.Context) error {
 	broker, err := exchange.New(exchange.Config{
 		Verifier: g.verifier, Policy: g.policy.Load, Targets: g.targets, Replay: useOnce{g.replay, g.env.Now},
-		Journal: g.journal, Stops: g.stops, Nonces: g.nonces, Limiter: limiter(g.config.Limits.PerWorkload),
+		Journal: g.journal, Stops: stopped{g.stops, g.config.Redis != nil}, Nonces: g.nonces, Limiter: limiter(g.config.Limits.PerWorkload),
 		Issuer: g.issuer, Now: g.env.Now, Rand: g.env.Rand, Log: g.env.Log,
 	})
 	if err != nil {
@@ -241,11 +241,14 @@ func (g *Gateway) ready() web.Readiness {
 		"policy": "ok", "keys": "ok", "journal": "ok", "stops": "ok", "serving": "ok",
 	}}
 	fail := func(check, what string) { r.Ready, r.Checks[check] = false, what }
+	if _, err := g.stops.Current(g.env.Now()); err != nil {
+		// What the replicas share makes none of them worse than the others: with all
+		// of them out of service, callers would not even be told to come again.
+		fail("stops", "the stop list is missing or stale; see `cambio stop restore`")
+		r.Ready = g.config.Redis != nil
+	}
 	if err := g.journal.Healthy(); err != nil {
 		fail("journal", "cannot be written durably; everything is refused until it can")
-	}
-	if _, err := g.stops.Current(g.env.Now()); err != nil {
-		fail("stops", "the stop list is missing or stale; see `cambio stop restore`")
 	}
 	if g.draining.Load() {
 		fail("serving", "draining: no more requests should come here")

@@ -10,8 +10,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"cambio/audit"
+	"cambio/exchange"
 	"cambio/stops"
 	"cambio/trust"
 )
@@ -26,6 +28,22 @@ func (g *Gateway) watchStops(ctx context.Context, recovered audit.Recovered) err
 	g.stops = list
 	g.closers = append(g.closers, func() { _ = list.Close() }) // it only ends the watching
 	return nil
+}
+
+// stopped is the stop list as an exchange wants it.
+type stopped struct {
+	list   *stops.List
+	shared bool // in the Redis that remembers used tokens too
+}
+
+// Current returns the list in force. Where the Redis that all replicas share does
+// not answer, that is the reason which is told, whatever was asked of it first.
+func (s stopped) Current(now time.Time) (trust.StopSet, error) {
+	set, err := s.list.Current(now)
+	if s.shared && errors.Is(err, stops.ErrUnreachable) {
+		return set, exchange.Unanswered(trust.ReasonReplayStore, err)
+	}
+	return set, err
 }
 
 func (g *Gateway) openStops(ctx context.Context, recovered audit.Recovered) (*stops.List, error) {

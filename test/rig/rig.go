@@ -410,7 +410,16 @@ func (r *Rig) Control() {
 func (r *Rig) Move(d time.Duration) {
 	r.T.Helper()
 	r.Clock.Move(d)
-	Eventually(r.T, "a stop list of the new time", func() bool { return r.Get(r.AdminURL, "/readyz").Status == http.StatusOK })
+	r.Settle()
+}
+
+// Settle waits until the gateway has a stop list to rely on.
+func (r *Rig) Settle() {
+	r.T.Helper()
+	Eventually(r.T, "a stop list to rely on", func() bool {
+		checks, _ := r.Get(r.AdminURL, "/readyz").Body["checks"].(map[string]any)
+		return checks["stops"] == "ok"
+	})
 }
 
 // JournalDir is where the journal lies.
