@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"cambio/gateway"
-	"cambio/stops"
 )
 
 // completions are the values that a shell may offer for an argument or a flag.
@@ -48,7 +47,9 @@ func (c *common) completeStopID(cmd *cobra.Command, args []string, toComplete st
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	return c.completeFrom(func(config gateway.Config) []string {
-		set, err := stops.Store{Dir: config.State, Now: c.io.now}.List()
+		store, closed := c.stopStore(config)
+		defer closed()
+		set, err := store.list(cmd.Context())
 		if err != nil {
 			return nil
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/netip"
@@ -10,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"cambio/gateway"
-	"cambio/stops"
 	"cambio/trust"
 	"cambio/trust/strictyaml"
 )
@@ -146,11 +146,11 @@ line is "allow TRUST" or "deny REASON".
 The exit status is 0 for allow and 6 for deny.`,
 		Example: `  cambio trust explain --provider github --to orders-api --claims claims.json`,
 		Args:    noArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := c.checkOutput("text", "json"); err != nil {
 				return err
 			}
-			return c.explain(q)
+			return c.explain(cmd.Context(), q)
 		},
 	}
 	f := cmd.Flags()
@@ -168,7 +168,7 @@ The exit status is 0 for allow and 6 for deny.`,
 	return cmd
 }
 
-func (c *common) explain(q question) error {
+func (c *common) explain(ctx context.Context, q question) error {
 	asked, err := q.read(c)
 	if err != nil {
 		return err
@@ -182,8 +182,14 @@ func (c *common) explain(q question) error {
 	}
 	// A stop denies whatever the documents say. Without a state folder, as on a
 	// developer's machine, there is none to know of.
-	if set, err := (stops.Store{Dir: config.State, Now: c.io.now}).List(); err == nil {
+	store, closed := c.stopStore(config)
+	set, err := store.list(ctx)
+	closed()
+	switch {
+	case err == nil:
 		asked.Stops = set
+	case config.Redis != nil:
+		c.io.say("the stop list in %s cannot be read, so that stops are left out: %v", store.where, err)
 	}
 	e, err := gateway.Explain(config, asked)
 	if err != nil {
