@@ -31,12 +31,16 @@ identity_providers:
 targets:
   orders-api: {type: jwt, audience: "https://orders.acme.example"}
   billing-api: {type: jwt, audience: "https://billing.acme.example"}
+  aws-prod: {type: aws, account: "111122223333", region: eu-central-1}
 `
 
 // docsFile stands for any file that a configuration in a document names.
 func docsFile(name string) ([]byte, error) {
 	if strings.Contains(name, "jwks") {
 		return os.ReadFile(filepath.Join(root, "testdata/vectors/keys.json"))
+	}
+	if strings.Contains(name, "password") {
+		return []byte("secret"), nil
 	}
 	return nil, os.ErrNotExist
 }
