@@ -97,8 +97,9 @@ type Redis struct {
 
 	epoch     epoch
 	looks     singleflight.Group
-	published map[pair]bool // of a cluster's memories, those in the marker; of the one look
-	seen      atomic.Int64  // when the last look succeeded, in nanoseconds since began
+	published map[pair]bool         // of a cluster's memories, those in the marker; of the one look
+	unfit     atomic.Pointer[error] // why the last look found a Redis not to be used; nil: it did not
+	seen      atomic.Int64          // when the last look succeeded, in nanoseconds since began
 	began     time.Time
 
 	stop    context.CancelFunc

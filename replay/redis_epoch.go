@@ -262,6 +262,9 @@ func readInfo(ctx context.Context, conn *redis.Conn) (map[string]string, error) 
 
 // mark is the watermark to judge by.
 func (r *Redis) mark() (*watermark, error) {
+	if err := r.unfit.Load(); err != nil {
+		return nil, *err
+	}
 	if w := r.epoch.mark.Load(); w != nil {
 		return w, nil
 	}
@@ -278,8 +281,14 @@ func (r *Redis) look() error {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		err := r.lookNow(ctx)
-		if err == nil {
+		switch {
+		case err == nil:
 			r.seen.Store(int64(time.Since(r.began)) + 1)
+			r.unfit.Store(nil)
+		case errors.Is(err, ErrPolicy), errors.Is(err, ErrReplica), errors.Is(err, ErrFormat):
+			// An answer, and not what was asked for: a connection that stands would go
+			// on working, with a Redis that may forget.
+			r.unfit.Store(&err)
 		}
 		return nil, err
 	})
