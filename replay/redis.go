@@ -183,7 +183,7 @@ func (r *Redis) reserve(ctx context.Context, res Reservation) (bool, error) {
 	}
 	deadline := time.Now().Add(patience)
 	for again := false; ; again = true {
-		mark, err := r.mark()
+		mark, err := r.mark(ctx)
 		if err != nil {
 			return false, err
 		}
@@ -196,7 +196,7 @@ func (r *Redis) reserve(ctx context.Context, res Reservation) (bool, error) {
 		}
 		if answer == answerStrange && !again {
 			// Nothing was done: this Redis is not the one that we looked at last.
-			if err := r.look(); err != nil {
+			if err := r.look(ctx); err != nil {
 				return false, err
 			}
 			continue
@@ -289,7 +289,7 @@ func verdict(answer int64) (bool, error) {
 // run has a script run on the master that holds the keys with this tag.
 func (r *Redis) run(ctx context.Context, c *call, tag string) (int64, error) {
 	if r.cluster == nil {
-		return r.line.do(c)
+		return r.line.do(ctx, c)
 	}
 	if r.sinceLook() > blind {
 		return 0, fmt.Errorf("%w: the marker was not seen for %s", ErrTimeout, blind)
@@ -300,7 +300,7 @@ func (r *Redis) run(ctx context.Context, c *call, tag string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	answer, err := r.lineTo(client).do(c)
+	answer, err := r.lineTo(client).do(ctx, c)
 	if err == nil {
 		return answer, nil
 	}
@@ -318,7 +318,7 @@ func (r *Redis) run(ctx context.Context, c *call, tag string) (int64, error) {
 		case <-timer.C:
 		}
 		if other, found := r.cluster.MasterForKey(ctx, "{"+tag+"}"); found == nil && other != client {
-			return r.lineTo(other).do(newCall(c.script, c.args, c.deadline))
+			return r.lineTo(other).do(ctx, newCall(c.script, c.args, c.deadline))
 		}
 	}
 }

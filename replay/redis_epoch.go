@@ -261,14 +261,14 @@ func readInfo(ctx context.Context, conn *redis.Conn) (map[string]string, error) 
 }
 
 // mark is the watermark to judge by.
-func (r *Redis) mark() (*watermark, error) {
+func (r *Redis) mark(ctx context.Context) (*watermark, error) {
 	if err := r.unfit.Load(); err != nil {
 		return nil, *err
 	}
 	if w := r.epoch.mark.Load(); w != nil {
 		return w, nil
 	}
-	if err := r.look(); err != nil {
+	if err := r.look(ctx); err != nil {
 		return nil, err
 	}
 	return r.epoch.now(), nil
@@ -276,9 +276,10 @@ func (r *Redis) mark() (*watermark, error) {
 
 // look inspects every master and the marker. All who ask at once share one look,
 // and nobody waits for longer than a call may take.
-func (r *Redis) look() error {
+func (r *Redis) look(ctx context.Context) error {
 	done := r.looks.DoChan("", func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		// Not one caller's time: others may be waiting for the same look.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 		defer cancel()
 		err := r.lookNow(ctx)
 		switch {
@@ -342,7 +343,7 @@ func (r *Redis) sinceLook() time.Duration {
 func (r *Redis) masters(ctx context.Context, do func(context.Context, *redis.Conn) error) error {
 	on := func(ctx context.Context, client *redis.Client) error {
 		conn := client.Conn()
-		defer conn.Close()
+		defer func() { _ = conn.Close() }() // back to the pool
 		return do(ctx, conn)
 	}
 	if r.cluster == nil {
@@ -375,7 +376,7 @@ func (r *Redis) watch(ctx context.Context) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for failing := false; ; {
-		err := r.look()
+		err := r.look(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return

@@ -58,7 +58,7 @@ func newCall(s script, args []any, deadline time.Time) *call {
 
 // do runs a call. It takes no longer than the call's deadline allows: whoever
 // sends for it has one that is no later.
-func (l *line) do(c *call) (int64, error) {
+func (l *line) do(ctx context.Context, c *call) (int64, error) {
 	l.mu.Lock()
 	if l.busy {
 		c.woken = make(chan struct{}, 1)
@@ -80,7 +80,7 @@ func (l *line) do(c *call) (int64, error) {
 	l.queue = append(l.queue[:0], l.queue[n:]...)
 	l.mu.Unlock()
 
-	l.send(batch)
+	l.send(ctx, batch)
 
 	l.mu.Lock()
 	if len(l.queue) > 0 {
@@ -97,9 +97,9 @@ func (l *line) do(c *call) (int64, error) {
 	return c.answer, c.err
 }
 
-// send runs a batch on one connection. The context is not a caller's: one that
-// hangs up must not take the others with it.
-func (l *line) send(batch []*call) {
+// send runs a batch on one connection. That the caller who leads hangs up must not
+// end it: the others have not.
+func (l *line) send(ctx context.Context, batch []*call) {
 	soonest := time.Now().Add(least)
 	var deadline time.Time
 	live := batch[:0:0]
@@ -124,7 +124,7 @@ func (l *line) send(batch []*call) {
 	if len(live) == 0 {
 		return
 	}
-	ctx, cancel := context.WithDeadline(context.Background(), deadline)
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	defer cancel()
 	if missing := l.exchange(ctx, live); len(missing) > 0 {
 		// Redis does not hold the script any more, and has done nothing. By its text,

@@ -80,7 +80,7 @@ func (r replica) afterLoss(t testing.TB, before replay.Reservation) {
 		}
 		var notYet *replay.NotYetError
 		if errors.As(err, &notYet) {
-			if wait := notYet.Until.Sub(r.clock.now()); wait <= 0 || wait > skew {
+			if wait := notYet.Until.Sub(r.clock.now()); wait <= 0 || wait > skew+time.Second {
 				t.Errorf("until %s from now", wait)
 			}
 			return true

@@ -47,7 +47,7 @@ func Sentinel(t testing.TB, o Options, replicas int) *SentinelSet {
 	})
 	eventually(t, "replicas known to Sentinel", func(ctx context.Context) error {
 		c := s.client()
-		defer c.Close()
+		defer func() { _ = c.Close() }() // nothing is lost
 		known, err := c.Replicas(ctx, s.Name).Result()
 		if err != nil {
 			return err
@@ -89,7 +89,7 @@ func (s *SentinelSet) Master() *Server {
 
 func (s *SentinelSet) master(ctx context.Context) (*Server, error) {
 	c := s.client()
-	defer c.Close()
+	defer func() { _ = c.Close() }() // nothing is lost
 	at, err := c.GetMasterAddrByName(ctx, s.Name).Result()
 	if err != nil {
 		return nil, err

@@ -105,7 +105,7 @@ func start(t testing.TB, o Options, arguments func(addr string) []string) *Serve
 func (s *Server) run() error {
 	s.output, s.ended = &bytes.Buffer{}, make(chan struct{})
 	args := append(append([]string{}, s.args...), "--dir", s.dir, "--daemonize", "no")
-	s.process = exec.CommandContext(context.WithoutCancel(s.t.Context()), "redis-server", args...) //nolint:gosec // a test's own arguments
+	s.process = exec.CommandContext(context.WithoutCancel(s.t.Context()), "redis-server", args...)
 	s.process.Stdout, s.process.Stderr = s.output, s.output
 	if err := s.process.Start(); err != nil {
 		return err
@@ -130,7 +130,7 @@ func (s *Server) run() error {
 		}
 		_ = conn.Close() // nothing is lost
 		c := dial(s.addr, s.options.Password)
-		defer c.Close()
+		defer func() { _ = c.Close() }() // nothing is lost
 		return c.Ping(ctx).Err()
 	})
 }
@@ -181,7 +181,7 @@ func (s *Server) Stop() {
 	s.Client().ShutdownSave(s.t.Context()) // its answer is a closed connection
 	select {
 	case <-s.ended:
-	case <-time.After(patience): //nolint:forbidigo // the test has failed
+	case <-time.After(patience):
 		s.t.Fatal("redisrig: the server does not stop")
 	}
 	s.drop()
