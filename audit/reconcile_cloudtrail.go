@@ -194,8 +194,12 @@ func (t *trail) event(o object) error {
 		from object
 		name string
 	}{
-		{&e.EventID, o, "eventID"}, {&e.Address, o, "sourceIPAddress"}, {&e.Error, o, "errorCode"},
-		{&e.Subject, who, "userName"}, {&e.Session, asked, "roleSessionName"}, {&e.Role, asked, "roleArn"},
+		{&e.EventID, o, "eventID"},
+		{&e.Address, o, "sourceIPAddress"},
+		{&e.Error, o, "errorCode"},
+		{&e.Subject, who, "userName"},
+		{&e.Session, asked, "roleSessionName"},
+		{&e.Role, asked, "roleArn"},
 		{&e.AccessKey, given.object("credentials"), "accessKeyId"},
 	} {
 		*field.to, _ = field.from.text(field.name)

@@ -94,7 +94,6 @@ type examination struct {
 
 	mu      sync.Mutex
 	samples []sample
-	policy  string // sha256 of the documents as they are
 }
 
 // step is one part of an examination; its checks stay together. overdue is what

@@ -166,7 +166,7 @@ func (e *examination) documents(context.Context) []DoctorCheck {
 			errs++
 		case strictyaml.Warning:
 			warnings++
-		default:
+		case strictyaml.Info:
 			continue
 		}
 		if len(shown) < 3 {

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"iter"
 	"maps"
@@ -111,7 +110,7 @@ func (c *common) cloudTrail(files []string) iter.Seq2[audit.AssumedRole, error] 
 }
 
 func (c *common) oneTrail(name string, yield func(audit.AssumedRole, error) bool) bool {
-	from := io.Reader(c.io.in)
+	from := c.io.in
 	if name != "-" {
 		f, err := os.Open(name) //nolint:gosec // whoever runs the program names its files
 		if err != nil {
