@@ -112,7 +112,7 @@ func DraftTrust(config *Config, platform, workload string, claims []byte, l Labe
 	return document, findings, nil
 }
 
-func (l Labels) label(d *providers.Draft) {
+func (l *Labels) label(d *providers.Draft) {
 	d.Owner, d.From, d.To, d.Resource = l.Owner, l.From, l.To, l.Resource
 	if l.Name != "" {
 		d.Name = l.Name

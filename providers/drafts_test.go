@@ -333,6 +333,7 @@ func TestImportGitHub(t *testing.T) {
 		{name: "the ids are not known", policy: sub("StringEquals", "repo:acme/payments:ref:refs/heads/main"), known: []map[string]any{orders}, findings: []string{"error import-ids-missing"}},
 		{name: "the owner is not known", policy: sub("StringLike", "repo:acme/*"), findings: []string{"error import-ids-missing", "warning import-broad"}},
 		{name: "ids that disagree", policy: sub("StringEquals", "repo:acme@9919/payments@7:ref:refs/heads/main"), known: []map[string]any{payments}, findings: []string{"error import-ids-missing"}},
+		{name: "owners that disagree", policy: sub("StringLike", "repo:acme@7/*"), known: []map[string]any{payments}, findings: []string{"error import-ids-missing", "warning import-broad"}},
 		{name: "claims that are none", policy: sub("StringEquals", "repo:acme@9919/payments@7:ref:refs/heads/main"), known: []map[string]any{{"repository": "x"}}, findings: []string{"error import-ids-missing"}},
 		{name: "the audience alone", policy: rolePolicy(fmt.Sprintf(`{"StringEquals": {"%s:aud": "sts.amazonaws.com"}}`, githubIssuer)), findings: []string{"error import-no-anchor"}},
 		{name: "no condition", policy: strings.Replace(rolePolicy("1"), `, "Condition": 1`, "", 1), findings: []string{"error import-no-anchor"}},

@@ -81,6 +81,9 @@ func completeOutput(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completio
 	if cmd.Name() == "exchange" {
 		return []cobra.Completion{"token", "env", "json"}, cobra.ShellCompDirectiveNoFileComp
 	}
+	if cmd.Name() == "connect" {
+		return []cobra.Completion{"text", "terraform", "cli", "json"}, cobra.ShellCompDirectiveNoFileComp
+	}
 	return []cobra.Completion{"text", "json"}, cobra.ShellCompDirectiveNoFileComp
 }
 

@@ -208,7 +208,7 @@ func (c *common) printVerified(results []verified, target string) error {
 	var worst, elsewhere error
 	assumed := 0
 	for _, v := range results {
-		line := ""
+		var line string
 		switch v.Result {
 		case "assumed":
 			assumed++

@@ -184,7 +184,7 @@ func (im *importer) repository(j *jobs, owner, repo string) bool {
 		if !ok {
 			return false
 		}
-		name, id = carried, ""
+		name = carried
 	default:
 		j.id = id
 	}
@@ -202,10 +202,10 @@ func (im *importer) repository(j *jobs, owner, repo string) bool {
 				j.id = r.id
 			}
 			j.name = r.name // as GitHub writes it
-			if j.id != r.id || j.ownerID != r.ownerID {
-				im.refuse("import-ids-missing", "sub and the claims have different ids for "+draft.Show(j.name), "find out which of the two is meant")
-				return false
-			}
+		}
+		if j.ownerID != r.ownerID || j.name == r.name && j.id != r.id {
+			im.refuse("import-ids-missing", "sub and the claims have different ids for "+draft.Show(j.name), "find out which of the two is meant")
+			return false
 		}
 	}
 	if im.ownerID != "" && im.ownerID != j.ownerID || im.id != "" && im.id != j.id {
