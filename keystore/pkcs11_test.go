@@ -78,9 +78,12 @@ func generate(t *testing.T) {
 		mechanism uint
 		template  []*pkcs11.Attribute
 	}{
-		{"rsa", pkcs11.CKM_RSA_PKCS_KEY_PAIR_GEN, bits(2048)}, {"ec", pkcs11.CKM_EC_KEY_PAIR_GEN, curve(p256)},
-		{"weak", pkcs11.CKM_RSA_PKCS_KEY_PAIR_GEN, bits(1024)}, {"p384", pkcs11.CKM_EC_KEY_PAIR_GEN, curve(p384)},
-		{"two", pkcs11.CKM_EC_KEY_PAIR_GEN, curve(p256)}, {"two", pkcs11.CKM_EC_KEY_PAIR_GEN, curve(p256)},
+		{"rsa", pkcs11.CKM_RSA_PKCS_KEY_PAIR_GEN, bits(2048)},
+		{"ec", pkcs11.CKM_EC_KEY_PAIR_GEN, curve(p256)},
+		{"weak", pkcs11.CKM_RSA_PKCS_KEY_PAIR_GEN, bits(1024)},
+		{"p384", pkcs11.CKM_EC_KEY_PAIR_GEN, curve(p384)},
+		{"two", pkcs11.CKM_EC_KEY_PAIR_GEN, curve(p256)},
+		{"two", pkcs11.CKM_EC_KEY_PAIR_GEN, curve(p256)},
 	} {
 		common := []*pkcs11.Attribute{
 			pkcs11.NewAttribute(pkcs11.CKA_TOKEN, true), pkcs11.NewAttribute(pkcs11.CKA_LABEL, k.label), pkcs11.NewAttribute(pkcs11.CKA_ID, []byte{byte(n + 1)}),

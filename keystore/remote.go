@@ -135,7 +135,7 @@ func (o *outside) reach(uri string) (backend, error) {
 	case "pkcs11":
 		b, err = openPKCS11(uri)
 	default:
-		err = fmt.Errorf("%w: it must begin with awskms:, gcpkms: or pkcs11:", ErrURI)
+		err = fmt.Errorf("%w: awskms:, gcpkms: and pkcs11: are the schemes that there are", ErrURI)
 	}
 	if err != nil {
 		return nil, err

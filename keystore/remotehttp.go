@@ -93,7 +93,7 @@ func (o *outside) once(ctx context.Context, build func(context.Context) (*http.R
 	if err != nil {
 		return answer{}, err
 	}
-	defer res.Body.Close() //nolint:errcheck // read to its end, or given up
+	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxBody+1))
 	if err != nil {
 		return answer{}, fmt.Errorf("half an answer: %w", err)
