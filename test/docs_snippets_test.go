@@ -160,7 +160,7 @@ func newSession(t *testing.T, bin string) *session {
 	listen, admin := freeAddress(t), freeAddress(t)
 	s := &session{t: t, dir: t.TempDir(), replace: strings.NewReplacer(
 		// Readers have a name and a proxy that ends TLS; here it is plain loopback.
-		"https://id.acme.example", "http://"+listen, "127.0.0.1:8080", listen, "127.0.0.1:8081", admin,
+		"https://id.acme.example", "http://"+listen, "https://cambio.internal.acme.example", "http://"+listen, "127.0.0.1:8080", listen, "127.0.0.1:8081", admin,
 		"type: github-actions", "type: github-actions\n    issuer: "+idp.Issuer()+"\n    insecure_loopback: true",
 	)}
 	s.env = append([]string{
