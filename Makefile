@@ -16,6 +16,7 @@ build: ## bin/cambio, static and reproducible
 test: ## everything, with the race detector
 	scripts/setup
 	go test -race -shuffle=on $(TESTFLAGS) ./...
+	go test -tags pkcs11 -run PKCS11 $(TESTFLAGS) ./keystore
 
 check: ## format, lint, vet and the quick tests
 	$(LINT) fmt --diff && $(LINT) run
