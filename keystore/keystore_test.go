@@ -10,9 +10,11 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/asn1"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"math/big"
@@ -553,6 +555,13 @@ func FuzzManifest(f *testing.F) {
 	f.Add([]byte(`{"format":1,"keys":[]}`))
 	f.Add([]byte(`{"format":1,"keys":null}`))
 	f.Add(bytes.Replace(good, []byte(`"next"`), []byte(`"retired"`), 1))
+	der, err := x509.MarshalPKIXPublicKey(first().Keys[1].Signer.Public())
+	if err != nil {
+		f.Fatal(err)
+	}
+	remote := fmt.Sprintf(`"next", "signer": "awskms:///arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab", "public": %q`,
+		base64.StdEncoding.EncodeToString(der))
+	f.Add(bytes.Replace(bytes.Replace(good, []byte(`"next"`), []byte(remote), 1), []byte(`"format": 1`), []byte(`"format": 2`), 1))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		if err := os.WriteFile(path, raw, 0o600); err != nil {
 			t.Fatal(err)
