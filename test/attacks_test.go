@@ -11,12 +11,13 @@ import (
 )
 
 // attackIssues are the issues whose work is done: all of their cases must hold.
-func attackIssues() []string { return []string{"1"} }
+func attackIssues() []string { return []string{"1", "2"} }
 
 // attackMaps are the tests of the attack cases by their ids, one map a subject.
 func attackMaps() []map[string]func(*testing.T) {
 	return []map[string]func(*testing.T){
 		tokenAttacks(), keyAttacks(), ssrfAttacks(), trustAttacks(),
+		cloudAttacks(),
 		formAttacks(), policyAttacks(), httpAttacks(), journalAttacks(), configAttacks(),
 	}
 }

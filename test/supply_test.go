@@ -286,12 +286,6 @@ func cfg06Sum(t *testing.T) {
 	}
 }
 
-// TestSupplyChainGates runs CFG-06, and what holds for scripts as such.
-func TestSupplyChainGates(t *testing.T) {
-	t.Parallel()
-	attackCFG06(t)
-}
-
 // TestScripts: each script is for a shell that it names, and stops at a fault.
 func TestScripts(t *testing.T) {
 	t.Parallel()
