@@ -2,7 +2,7 @@
 LINT := go tool -modfile=tools/go.mod golangci-lint
 VULN := go tool -modfile=tools/go.mod govulncheck
 
-.PHONY: demo run build test check vuln bench fuzz golden
+.PHONY: demo run build test check vuln bench fuzz golden release
 
 demo: build ## one exchange, start to end, on loopback
 	bin/cambio demo
@@ -35,3 +35,6 @@ fuzz: ## every fuzz target for 30 s
 golden: ## rewrite the golden files, then look at the difference
 	UPDATE=1 go test -count=1 ./...
 	git diff --stat
+
+release: ## bin/release: tarballs, packages, SBOMs and their checksums
+	scripts/release

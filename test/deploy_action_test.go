@@ -73,8 +73,14 @@ type runner struct {
 	identity             []string
 }
 
+// packed is a release's tarball.
+type packed struct {
+	name    string
+	content []byte
+}
+
 // tarballOf is a release with this program in it.
-func tarballOf(t *testing.T, program []byte) (name string, content []byte) {
+func tarballOf(t *testing.T, program []byte) packed {
 	t.Helper()
 	base := fmt.Sprintf("cambio_%s_%s_%s", actionVersion[1:], runtime.GOOS, runtime.GOARCH)
 	var out bytes.Buffer
@@ -95,23 +101,22 @@ func tarballOf(t *testing.T, program []byte) (name string, content []byte) {
 	if err := z.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return base + ".tar.gz", out.Bytes()
+	return packed{base + ".tar.gz", out.Bytes()}
 }
 
 // newRunner is a job of acme/payments on main, beside a mirror that holds this
-// program.
-func newRunner(t *testing.T, idp *standin.IdentityProvider, server string, program []byte) *runner {
+// release.
+func newRunner(t *testing.T, idp *standin.IdentityProvider, server string, release packed) *runner {
 	t.Helper()
-	name, content := tarballOf(t, program)
 	mirror := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/releases/"+actionVersion+"/"+name {
+		if r.URL.Path != "/releases/"+actionVersion+"/"+release.name {
 			http.NotFound(w, r)
 			return
 		}
-		_, _ = w.Write(content) // the client says when it got less
+		_, _ = w.Write(release.content) // the client says when it got less
 	}))
 	t.Cleanup(mirror.Close)
-	sum := sha256.Sum256(content)
+	sum := sha256.Sum256(release.content)
 	r := &runner{t: t, dir: t.TempDir(), idp: idp, identity: idp.Environment(), inputs: map[string]string{
 		"server": server, "to": "orders-api", "version": actionVersion,
 		"sha256": hex.EncodeToString(sum[:]), "base-url": mirror.URL + "/releases",
@@ -201,34 +206,28 @@ func readPairs(t *testing.T, content string) map[string]string {
 // actionGateway is a gateway that GitHub's stand-in is known to.
 func actionGateway(t *testing.T) (*standin.IdentityProvider, string) {
 	t.Helper()
-	idp, err := standin.New(standin.Config{Now: time.Now, Rand: rand.Reader})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = idp.Close() })
-	idp.SetJob(map[string]any{
-		"sub":        "repo:acme@9919/payments@41881900:ref:refs/heads/main",
-		"repository": "acme/payments", "repository_id": "41881900", "repository_owner_id": "9919",
-	})
 	listen := freeAddress(t)
-	_, file := deployment(t, `issuer: http://`+listen+`
-listen: `+listen+`
-admin_listen: `+freeAddress(t)+`
+	r := rig.New(t, rig.Setup{Config: `issuer: http://` + listen + `
+listen: ` + listen + `
+admin_listen: ` + freeAddress(t) + `
 identity_providers:
-  github: {type: github-actions, issuer: "`+idp.Issuer()+`", audience: "http://`+listen+`", insecure_loopback: true}
+  github: {type: github-actions, issuer: "{{ISS1}}", audience: "http://` + listen + `", insecure_loopback: true}
 targets:
   orders-api: {type: jwt, audience: "https://orders.acme.example"}
-`, map[string]string{"payments-deploy.yaml": `name: payments-deploy
+`, Trusts: map[string]string{"payments-deploy.yaml": `name: payments-deploy
 owner: payments-team@acme.example
 purpose: Deploys payments from main
 from: github
 match: {repository_owner_id: "9919", repository_id: "41881900", ref: refs/heads/main}
 grants:
   - {to: orders-api, scopes: ["orders:read", "orders:write"], ttl: 10m}
-`})
-	p := start(t, nil, "serve", "--config", file)
-	rig.Eventually(t, "the gateway", func() bool { return strings.Contains(p.stderr.String(), "msg=ready") })
-	return idp, "http://" + listen
+`}})
+	r.ISS1.SetJob(map[string]any{
+		"sub":        "repo:acme@9919/payments@41881900:ref:refs/heads/main",
+		"repository": "acme/payments", "repository_id": "41881900", "repository_owner_id": "9919",
+	})
+	serveRig(t, r)
+	return r.ISS1, "http://" + listen
 }
 
 func program(t *testing.T) []byte {
@@ -272,6 +271,10 @@ func TestActionFile(t *testing.T) {
 			t.Errorf("input %s needs a description, and is required or has a default", name)
 		}
 	}
+	page := rows(t, document(t, "docs/how-to/github-action.md"))
+	if got := slices.DeleteFunc(keysOf(page), func(k string) bool { return k == "ID" }); !slices.Equal(got, used) {
+		t.Errorf("docs/how-to/github-action.md tells of the inputs %v", got)
+	}
 	if text := document(t, "deploy/github-action/exchange.sh"); strings.Contains(text, "eval ") || strings.Contains(text, "${{") || strings.Contains(text, "set -x") {
 		t.Error("the script evaluates text, or shows what it does")
 	}
@@ -286,7 +289,7 @@ func TestActionFile(t *testing.T) {
 func TestAction(t *testing.T) {
 	t.Parallel()
 	idp, server := actionGateway(t)
-	real := program(t)
+	real := tarballOf(t, program(t))
 
 	t.Run("allowed", func(t *testing.T) {
 		t.Parallel()
@@ -389,7 +392,7 @@ func TestAction(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			ran := filepath.Join(t.TempDir(), "ran")
-			r := newRunner(t, idp, server, fmt.Appendf(nil, "#!/bin/sh\n: >%s\n", ran))
+			r := newRunner(t, idp, server, tarballOf(t, fmt.Appendf(nil, "#!/bin/sh\n: >%s\n", ran)))
 			change(r)
 			status, log := r.step()
 			r.nothingSet(status, status, log)
@@ -405,12 +408,11 @@ func TestAction(t *testing.T) {
 	t.Run("a file of a mirror", func(t *testing.T) {
 		t.Parallel()
 		r := newRunner(t, idp, server, real)
-		name, content := tarballOf(t, real)
 		dir := filepath.Join(r.dir, "mirror", actionVersion)
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, real.name), real.content, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		r.inputs["base-url"] = "file://" + filepath.Dir(dir)
@@ -438,8 +440,8 @@ func TestActionAgainstInjection(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = idp.Close() })
-	says := func(stdout, stderr string, status int) []byte {
-		return fmt.Appendf(nil, "#!/bin/sh\nprintf '%%s\\n' \"$@\" >\"$HOME/arguments\"\ncat <<'END'\n%s\nEND\ncat >&2 <<'END'\n%s\nEND\nexit %d\n", stdout, stderr, status)
+	says := func(stdout, stderr string, status int) packed {
+		return tarballOf(t, fmt.Appendf(nil, "#!/bin/sh\nprintf '%%s\\n' \"$@\" >\"$HOME/arguments\"\ncat <<'END'\n%s\nEND\ncat >&2 <<'END'\n%s\nEND\nexit %d\n", stdout, stderr, status))
 	}
 	const good = "export CAMBIO_DECISION_ID='d'\nexport CAMBIO_EXPIRES_AT='t'"
 
@@ -536,7 +538,7 @@ func TestActionForAWS(t *testing.T) {
 		})
 	}))
 	t.Cleanup(gateway.Close)
-	r := newRunner(t, idp, gateway.URL, program(t))
+	r := newRunner(t, idp, gateway.URL, tarballOf(t, program(t)))
 	r.inputs["to"], r.inputs["resource"] = "aws-prod", "arn:aws:iam::111122223333:role/deploy"
 	status, log := r.step()
 	if status != 0 {

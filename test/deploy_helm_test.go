@@ -428,6 +428,17 @@ func TestChartValues(t *testing.T) {
 			t.Errorf("%s: %v", good, err)
 		}
 	}
+	// The page shows values that work.
+	page := document(t, "docs/how-to/deploy-helm.md")
+	_, shown, _ := strings.Cut(page, "cat > values.yaml <<'EOF'\n")
+	shown, _, found := strings.Cut(shown, "\nEOF\n")
+	values := overlay(yamlMap(t, document(t, chart+"/values.yaml")), yamlMap(t, shown))
+	if err := valid(values); err != nil || !found {
+		t.Errorf("docs/how-to/deploy-helm.md: %v", err)
+	}
+	if _, _, err := render(t, values); err != nil {
+		t.Errorf("docs/how-to/deploy-helm.md: %v", err)
+	}
 	// What cambio.yaml has, the chart sets or lets be set.
 	var top struct {
 		Properties map[string]any `json:"properties"`
