@@ -110,7 +110,7 @@ func newTutorial(t *testing.T) *tutorial {
 	}
 	t.Cleanup(func() { _ = w.sts.Close() })
 	for name, script := range map[string]string{"gh": ghScript, "aws": awsScript} {
-		if err := os.WriteFile(filepath.Join(w.bin, name), []byte(script), 0o700); err != nil { //nolint:gosec // a program
+		if err := os.WriteFile(filepath.Join(w.bin, name), []byte(script), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -167,7 +167,8 @@ func (w *tutorial) place(text string) {
 	t := w.t
 	t.Helper()
 	for _, r := range []struct{ from, to string }{
-		{"127.0.0.1:8080", w.listen}, {"127.0.0.1:8081", w.admin},
+		{"127.0.0.1:8080", w.listen},
+		{"127.0.0.1:8081", w.admin},
 		{"type: github-actions", "type: github-actions\n    issuer: " + w.idp.Issuer() + "\n    insecure_loopback: true"},
 		{"region: eu-central-1", "region: eu-central-1\n    endpoint: " + w.sts.URL()},
 	} {
@@ -259,7 +260,7 @@ func (w *tutorial) jobStep(folder string, step workflowStep, env, identity []str
 	}
 	ctx, end := context.WithTimeout(t.Context(), time.Minute)
 	defer end()
-	c := exec.CommandContext(ctx, "bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", step.Run) //nolint:gosec // the document's
+	c := exec.CommandContext(ctx, "bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", step.Run)
 	c.Dir = folder
 	// The program is there only if a step installs it.
 	path := t.TempDir()

@@ -237,7 +237,6 @@ func releases(t *testing.T, program, version string, platforms ...string) http.H
 	})
 }
 
-
 // tarball holds one program.
 func tarball(t *testing.T, name string, program []byte) []byte {
 	t.Helper()
