@@ -399,7 +399,7 @@ func TestACheckpointThatCannotBeSignedIsTriedAgain(t *testing.T) {
 		mu.Lock()
 		broken = false
 		mu.Unlock()
-		time.Sleep(2 * time.Second)
+		time.Sleep(11 * time.Second)
 		synctest.Wait()
 		if got := s.of(t, audit.Checkpoint); len(got) != 2 {
 			t.Errorf("%d checkpoints", len(got))

@@ -56,6 +56,7 @@ type writer struct {
 	fresh      int      // records since the last checkpoint
 	checked    time.Time
 	signFailed bool
+	signAgain  time.Time // not before, after one that failed
 
 	stops     stopTracker
 	recovered []Use // until the replay store has surely been filled with them
@@ -195,10 +196,19 @@ func (w *writer) checkpoint(reason string, replay *Replay) error {
 	return nil
 }
 
+// signRetry is how long after a failed signature the next is tried.
+const signRetry = 10 * time.Second
+
 // interval appends the checkpoint that is due. One that cannot be signed is
-// tried again with the next record: what is written stays chained and durable.
+// tried again a little later: what is written stays chained and durable, and a
+// signer that hangs must not hold each record.
 func (w *writer) interval() {
+	now := w.j.cfg.Now()
+	if w.signFailed && now.Before(w.signAgain) {
+		return
+	}
 	err := w.checkpoint(checkpointInterval, nil)
+	w.signAgain = now.Add(signRetry)
 	if err != nil && !w.signFailed {
 		w.log(slog.LevelError, "a checkpoint of the journal cannot be signed", slog.Any("error", err))
 	}

@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"errors"
 	"log/slog"
 	"slices"
 	"time"
@@ -118,7 +119,8 @@ func (o Order) subject() string {
 
 // Assert signs the JWT that the record names, for this audience: `sub` is the
 // workload id, or names the trust where the target wants that; `jti` is the
-// order's ID, and it ends at Expires.
+// order's ID, and it ends at Expires. The error is an [*Error]: nothing was
+// signed.
 func (o Order) Assert(audience string, alg Alg) (Secret, error) {
 	c := issuer.Claims{
 		Type: issuer.JWT, Subject: o.subject(), Audience: audience, ID: o.ID,
@@ -129,7 +131,13 @@ func (o Order) Assert(audience string, alg Alg) (Secret, error) {
 		c.Type, c.ClientID = issuer.AccessToken, o.Identity.Workload
 	}
 	token, err := o.issuer.Sign(alg, c)
-	return Secret(token), err
+	switch {
+	case errors.Is(err, issuer.ErrClaims):
+		return "", &Error{Code: ServerError, Reason: trust.ReasonMintFailed, Err: err}
+	case err != nil:
+		return "", Unanswered(trust.ReasonMintFailed, err) // a key in a KMS that does not answer
+	}
+	return Secret(token), nil
 }
 
 // Secret is a value that never shows itself in logs, errors or JSON.

@@ -268,11 +268,11 @@ func (c *checker) claims(n *strictyaml.Node, p IdentityProvider, platform oidc.P
 	}
 	for _, item := range workload.Items() {
 		claim, ok := p.Claims[item.Text]
-		if !usable(item) || item.Text == "sub" || ok && (claim.Type == trust.StringClaim || claim.Type == trust.IntClaim) {
+		if !usable(item) || item.Text == "sub" || ok && claim.Type == trust.StringClaim {
 			continue
 		}
 		if ok {
-			c.r.Error(item, "workload-claim", item.Show()+" is of type "+string(claim.Type), "use claims of type string or int")
+			c.r.Error(item, "workload-claim", item.Show()+" is of type "+string(claim.Type)+": 1 and \"1\" would be one workload", "use claims of type string")
 			continue
 		}
 		c.r.Error(item, "workload-claim", item.Show()+" is not declared", "declare it under claims")

@@ -34,7 +34,7 @@ identity_providers:
     audience: [https://id.acme.example, other]
     claims:
       project: {type: string, anchor: true}
-      shard: {type: int}
+      shard: {type: string}
     workload: [project, shard]
 targets:
   orders-api:
@@ -98,7 +98,7 @@ func TestParseConfig(t *testing.T) {
 		{"github skew", c.IdentityProviders["github"].ClockSkew.String(), "30s"},
 		{"github lifetime", c.IdentityProviders["github"].MaxTokenLifetime.String(), "1d"},
 		{"ci audience", strings.Join(c.IdentityProviders["ci"].Audience, " "), "https://id.acme.example other"},
-		{"ci claim", string(c.IdentityProviders["ci"].Claims["shard"].Type), string(trust.IntClaim)},
+		{"ci claim", string(c.IdentityProviders["ci"].Claims["shard"].Type), string(trust.StringClaim)},
 		{"cluster dial", c.IdentityProviders["cluster"].Dial[0].Prefix.String(), "10.0.0.0/8"},
 		{"target ttl", c.Targets["orders-api"].MaxTTL.String(), "30m"},
 		{"target profile", c.Targets["orders-api"].Profile, "jwt"},
@@ -305,16 +305,17 @@ func TestConfigRefuses(t *testing.T) {
 		"no anchor":                   {edit(t, "{type: string, anchor: true}", "{type: string}"), "17 anchor-required"},
 		"an anchor of github":         {github("audience: x\n    claims: {x: {type: string, anchor: true}}"), "7 anchor"},
 		"a boolean anchor":            {edit(t, "{type: string, anchor: true}", "{type: bool, anchor: true}"), "17 anchor,19 workload-claim"},
-		"a wrong claim type":          {edit(t, "{type: int}", "{type: integer}"), "18 claim-type,19 workload-claim"},
+		"a wrong claim type":          {edit(t, "shard: {type: string}", "shard: {type: integer}"), "18 claim-type,19 workload-claim"},
 		"a claim of the platform":     {github("audience: x\n    claims: {repository: {type: string}}"), "7 claim-known"},
-		"a claim of another form":     {edit(t, "shard: {type: int}", "iss: {type: string}\n      shard: {type: int}"), "18 claim-known"},
-		"one claim by two names":      {edit(t, "shard: {type: int}", "shard: {type: int}\n      /shard: {type: string}"), "19 claim-name"},
-		"a claim without a name":      {edit(t, "shard: {type: int}", "\"\": {type: int}\n      shard: {type: int}"), "18 claim-name"},
+		"a claim of another form":     {edit(t, "shard: {type: string}", "iss: {type: string}\n      shard: {type: string}"), "18 claim-known"},
+		"one claim by two names":      {edit(t, "shard: {type: string}", "shard: {type: string}\n      /shard: {type: string}"), "19 claim-name"},
+		"a claim without a name":      {edit(t, "shard: {type: string}", "\"\": {type: int}\n      shard: {type: string}"), "18 claim-name"},
 		"a platform's by pointer":     {github("audience: x\n    claims: {/repository_id: {type: int}}"), "7 claim-known"},
-		"act by pointer":              {edit(t, "shard: {type: int}", "/act: {type: string}\n      shard: {type: int}"), "18 claim-known"},
-		"sub by pointer":              {edit(t, "shard: {type: int}", "/sub: {type: int}\n      shard: {type: int}"), "18 claim-type"},
-		"sub of another type":         {edit(t, "shard: {type: int}", "sub: {type: int}\n      shard: {type: int}"), "18 claim-type"},
-		"a broken pointer":            {edit(t, "shard: {type: int}", "/a~b: {type: int}\n      shard: {type: int}"), "18 claim-name"},
+		"act by pointer":              {edit(t, "shard: {type: string}", "/act: {type: string}\n      shard: {type: string}"), "18 claim-known"},
+		"sub by pointer":              {edit(t, "shard: {type: string}", "/sub: {type: int}\n      shard: {type: string}"), "18 claim-type"},
+		"sub of another type":         {edit(t, "shard: {type: string}", "sub: {type: int}\n      shard: {type: string}"), "18 claim-type"},
+		"a broken pointer":            {edit(t, "shard: {type: string}", "/a~b: {type: int}\n      shard: {type: string}"), "18 claim-name"},
+		"a number as workload":        {edit(t, "shard: {type: string}", "shard: {type: int}"), "19 workload-claim"},
 		"an undeclared workload":      {ci("    workload: [project, team]"), "19 workload-claim"},
 		"an empty workload":           {ci("    workload: []"), "19 empty-list"},
 		"a workload twice":            {ci("    workload: [project, project]"), "19 repeated"},

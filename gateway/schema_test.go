@@ -169,7 +169,7 @@ limits: {per_address: none, per_workload: 1/s}
 		"an address":           validConfig + "trusted_proxies: [10.0.0.1]\n",
 		"a rate":               validConfig + "limits: {per_address: 50}\n",
 		"a dial without range": edit(t, "kubernetes.default.svc:443 10.0.0.0/8", "kubernetes.default.svc:443"),
-		"a claim's type":       edit(t, "{type: int}", "{type: integer}"),
+		"a claim's type":       edit(t, "shard: {type: string}", "shard: {type: integer}"),
 		"an algorithm":         edit(t, "type: github-actions", "type: github-actions\n    algs: [HS256]"),
 		"no type":              edit(t, "    type: oidc\n", ""),
 	} {

@@ -24,6 +24,9 @@ import (
 const (
 	maxAttempts = 3
 	maxBackoff  = 200 * time.Millisecond
+	// finalRetry is what a caller waits after an answer that stays what it is until
+	// somebody changes a role: longer than a job tries, so that it asks once.
+	finalRetry = time.Minute
 	// maxMessage cuts what AWS says, which the journal keeps, to a readable length.
 	maxMessage = 512
 	// maxWord bounds AWS's error codes and request ids, which are short.
@@ -80,7 +83,11 @@ func failure(err error, assertion exchange.Secret, x extra) *exchange.Error {
 	}
 	var answer *awshttp.ResponseError
 	if errors.As(err, &answer) && answer.HTTPStatusCode() >= http.StatusBadRequest {
-		return exchange.Unanswered(trust.ReasonMintFailed, said(answer, assertion, x))
+		e := exchange.Unanswered(trust.ReasonMintFailed, said(answer, assertion, x))
+		if retryable(err) != aws.TrueTernary {
+			e.RetryAfter = finalRetry
+		}
+		return e
 	}
 	return unsure(errors.New("the call did not come to an end in time, or the answer cannot be read"))
 }

@@ -165,7 +165,7 @@ func (m *Minter) Mint(ctx context.Context, o exchange.Order) (exchange.Credentia
 	o.Grant.Claims = x.claims()
 	assertion, err := o.Assert(m.audience, exchange.RS256)
 	if err != nil {
-		return exchange.Credential{}, broken(err)
+		return exchange.Credential{}, err
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.timeout)
 	defer cancel()

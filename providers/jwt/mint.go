@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"cambio/exchange"
-	"cambio/trust"
 )
 
 // Minter issues JWTs of our own issuer, signed with ES256, for an API that
@@ -18,7 +17,7 @@ type Minter struct {
 func (m Minter) Mint(_ context.Context, o exchange.Order) (exchange.Credential, error) {
 	token, err := o.Assert(m.Audience, exchange.ES256)
 	if err != nil {
-		return exchange.Credential{}, &exchange.Error{Code: exchange.ServerError, Reason: trust.ReasonMintFailed, Err: err}
+		return exchange.Credential{}, err
 	}
 	return exchange.Credential{Value: token, Type: o.Type, Handle: o.ID, Expires: o.Expires}, nil
 }
