@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -146,4 +147,15 @@ func seconds(t *testing.T, claims map[string]any, name string) int64 {
 		t.Fatal(err)
 	}
 	return v
+}
+
+// postTo is a form for another path than the token endpoint.
+func postTo(r *rig.Rig, path string, form url.Values) *http.Request {
+	r.T.Helper()
+	req, err := http.NewRequest(http.MethodPost, r.URL+path, strings.NewReader(form.Encode()))
+	if err != nil {
+		r.T.Fatal(err)
+	}
+	req.Header.Set("Content-Type", formType)
+	return req
 }
