@@ -2,7 +2,7 @@
 LINT := go tool -modfile=tools/go.mod golangci-lint
 VULN := go tool -modfile=tools/go.mod govulncheck
 
-.PHONY: demo run build test check vuln bench fuzz golden release
+.PHONY: demo run build test check chaos vuln bench fuzz golden release
 
 demo: build ## one exchange, start to end, on loopback
 	bin/cambio demo
@@ -25,6 +25,10 @@ check: ## format, lint, vet and the quick tests
 
 vuln: ## known vulnerabilities in what we call
 	$(VULN) ./...
+
+chaos: ## two replicas, and a Redis that is killed, emptied, failed over and cut off
+	scripts/setup
+	go test -tags chaos -count=1 -timeout 15m $(TESTFLAGS) ./test/chaos
 
 bench: ## exchanges a second, beside a bare handler
 	go run ./test/bench

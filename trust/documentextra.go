@@ -124,6 +124,9 @@ func (r *reader) misfit(g *grantRule, n *strictyaml.Node, target Target) {
 	if problem == "" {
 		return
 	}
+	if pattern := target.Type.Fields[field].Pattern; pattern != nil && field == "resource" && !pattern.MatchString(g.resource) {
+		return // it has its finding
+	}
 	name, part, _ := strings.Cut(field, ".")
 	at := n.Find(name)
 	if part != "" {
