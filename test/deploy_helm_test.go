@@ -393,9 +393,9 @@ func TestChartValues(t *testing.T) {
 	for _, bad := range []string{
 		"unknown: 1", "image: {unknown: x}", "image: {repository: \"\"}", "image: {tag: latest}", "image: {digest: sha256:abc}",
 		"replicaCount: 0", "replicaCount: \"2\"", "config: {issuer: \"\"}", "config: {issuer: \"http://id.acme.example\"}", "config: {issuer: \"https://id.acme.example/\"}",
-		"config: {listen: \"0.0.0.0:1\"}", "config: {admin_listen: \"0.0.0.0:1\"}", "config: {tls: {}}", "config: {trust: x}", "config: {state: x}", "config: {unknown: x}",
+		"config: {listen: \"0.0.0.0:1\"}", "config: {admin_listen: \"0.0.0.0:1\"}", "config: {tls: {}}", "config: {trust: x}", "config: {state: x}", "config: {keys: x}", "config: {unknown: x}",
 		"config: {redis: {password: secret}}", "config: {redis: {addrs: []}}", "trust: {documents: {\"../x.yaml\": \"a\"}}", "trust: {documents: {\"x.yml\": \"a\"}}",
-		"keys: {existingSecret: \"-x\"}", "keys: {unknown: x}", "tls: {terminatedBy: [10.0.0.1]}", "tls: {terminatedBy: [10.0.0.0/8]}", "terminationGracePeriodSeconds: 10",
+		"keys: {existingSecret: \"-x\"}", "keys: {existingSecret: \"\"}", "keys: {unknown: x}", "tls: {terminatedBy: [10.0.0.1]}", "tls: {terminatedBy: [10.0.0.0/8]}", "terminationGracePeriodSeconds: 10",
 		"persistence: {accessModes: [ReadWriteMany]}", "persistence: {size: big}", "goMemLimit: \"400\"", "resources: {limits: {memory: lots}}", "service: {type: ExternalName}",
 	} {
 		if valid(chartValues(t, bad)) == nil {
@@ -414,7 +414,7 @@ func TestChartValues(t *testing.T) {
 		}
 	}
 	for _, good := range []string{
-		"keys: {existingSecret: \"\"}\nconfig: {keys: \"/keys\"}", "tls: {existingSecret: \"\", terminatedBy: [10.0.0.0/8]}",
+		"tls: {existingSecret: \"\", terminatedBy: [10.0.0.0/8]}",
 		"replicaCount: 1\nconfig: {redis: null}\nredis: {existingSecret: \"\"}", "fullnameOverride: x\nnameOverride: y", "trust: {documents: {}, existingConfigMap: mine}",
 	} {
 		values := chartValues(t, good)
@@ -447,5 +447,5 @@ func TestChartValues(t *testing.T) {
 		t.Fatal(err)
 	}
 	config, _ := at(doc, "properties", "config", "properties").(map[string]any)
-	sameNames(t, "config in values.schema.json", slices.Sorted(slices.Values(append(keysOf(config), "listen", "admin_listen", "tls", "trust", "state"))), keysOf(top.Properties))
+	sameNames(t, "config in values.schema.json", slices.Sorted(slices.Values(append(keysOf(config), "listen", "admin_listen", "tls", "trust", "state", "keys"))), keysOf(top.Properties))
 }

@@ -142,5 +142,5 @@ func (r *release) write(files map[string][]byte) error {
 
 // source reads a file of the source, which is the working directory.
 func source(name string) ([]byte, error) {
-	return os.ReadFile(filepath.FromSlash(name)) //nolint:gosec // names of ours
+	return os.ReadFile(filepath.FromSlash(name))
 }

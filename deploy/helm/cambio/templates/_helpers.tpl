@@ -49,11 +49,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $_ := set $config "admin_listen" "0.0.0.0:8081" -}}
 {{- $_ := set $config "trust" "/etc/cambio/trust" -}}
 {{- $_ := set $config "state" "/var/lib/cambio/state" -}}
-{{- if .Values.keys.existingSecret -}}
 {{- $_ := set $config "keys" "/etc/cambio/keys" -}}
-{{- else if not $config.keys -}}
-{{- fail "keys.existingSecret: name the Secret with the signing keys, or config.keys for keys that live elsewhere" -}}
-{{- end -}}
 {{- if .Values.tls.existingSecret -}}
 {{- $_ := set $config "tls" (dict "cert" "/etc/cambio/tls/tls.crt" "key" "/etc/cambio/tls/tls.key") -}}
 {{- else if .Values.tls.terminatedBy -}}
