@@ -21,6 +21,15 @@ func cloudAttacks() map[string]func(*testing.T) {
 	}
 }
 
+// attackCFG06 is CFG-06: what a branch may not bring in, each refused by the gate
+// of its own name.
+func attackCFG06(t *testing.T) {
+	t.Run("govulncheck", cfg06Vulnerable)
+	t.Run("pins", cfg06Tag)
+	t.Run("permissions", cfg06Permission)
+	t.Run("go-mod-verify", cfg06Sum)
+}
+
 // attackCRED01: what is sent to AWS is the grant's, whatever the caller asks for.
 func attackCRED01(t *testing.T) {
 	const policy = `{"Statement":[{"Action":"s3:GetObject","Effect":"Allow","Resource":"*"}],"Version":"2012-10-17"}` // as it is sent: canonical
@@ -38,8 +47,17 @@ func attackCRED01(t *testing.T) {
 
 	t.Run("lifetime", func(t *testing.T) {
 		for _, tt := range []struct{ target, ttl, want string }{
-			{"aws-prod", "", "1800"}, {"aws-prod", "43200", "1800"}, {"aws-prod", "60", "900"}, {"aws-prod", "899", "900"}, {"aws-prod", "1200", "1200"}, {"aws-prod", "1800", "1800"},
-			{"aws-long", "43200", "43200"}, {"aws-long", "999999999", "43200"}, {"aws-long", "1", "900"}, {"aws-usual", "", "900"}, {"aws-usual", "43200", "900"},
+			{"aws-prod", "", "1800"},
+			{"aws-prod", "43200", "1800"},
+			{"aws-prod", "60", "900"},
+			{"aws-prod", "899", "900"},
+			{"aws-prod", "1200", "1200"},
+			{"aws-prod", "1800", "1800"},
+			{"aws-long", "43200", "43200"},
+			{"aws-long", "999999999", "43200"},
+			{"aws-long", "1", "900"},
+			{"aws-usual", "", "900"},
+			{"aws-usual", "43200", "900"},
 		} {
 			form := []string{"audience", tt.target}
 			if tt.ttl != "" {

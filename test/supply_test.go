@@ -111,15 +111,6 @@ func branch(t *testing.T) string {
 	return dir
 }
 
-// attackCFG06 is CFG-06: what a branch may not bring in, each refused by the gate
-// of its own name.
-func attackCFG06(t *testing.T) {
-	t.Run("govulncheck", cfg06Vulnerable)
-	t.Run("pins", cfg06Tag)
-	t.Run("permissions", cfg06Permission)
-	t.Run("go-mod-verify", cfg06Sum)
-}
-
 func cfg06Vulnerable(t *testing.T) {
 	t.Parallel()
 	const entry = `{"schema_version": "1.3.1", "id": "GO-2026-9999", "modified": "2026-01-01T00:00:00Z", "published": "2026-01-01T00:00:00Z",
