@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -577,4 +578,30 @@ func TestRedisCluster(t *testing.T) {
 	until(t, "recovery", neverWithout(t, a, stop.ID))
 	second := mustAddRedis(t, c)
 	untilHas(t, a, 0, stop.ID, second.ID)
+}
+
+// TestRedisDemoted: a master that becomes a replica without closing its
+// connections is left, and the new one found.
+func TestRedisDemoted(t *testing.T) {
+	t.Parallel()
+	old := redisrig.Start(t, redisrig.Options{})
+	fresh := old.Replica(redisrig.Options{})
+	var master atomic.Pointer[redisrig.Server]
+	master.Store(old)
+	c := redis.NewClient(&redis.Options{
+		Dialer: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, master.Load().Addr())
+		},
+		ReadTimeout: 250 * time.Millisecond, ContextTimeoutEnabled: true, MaxRetries: -1, DialerRetries: 1,
+	})
+	defer c.Close()
+	r := join(t, c, 0)
+	untilHas(t, r, 1)
+	stop := mustAddRedis(t, c)
+	untilHas(t, r, 2, stop.ID)
+	fresh.Promote()
+	master.Store(fresh)
+	old.Follow(fresh.Addr())
+	r.expire()
+	untilHas(t, r, 2, stop.ID)
 }

@@ -116,7 +116,12 @@ func (r *remote) ask(ctx context.Context) (found, error) {
 		return found{}, unreachable(errors.New("INFO does not tell the server's run_id"))
 	}
 	if line(info.Val(), "role") == "slave" {
-		// It may be behind its master for as long as it likes.
+		// It may be behind its master for as long as it likes. A connection to a
+		// master of before would lead there for ever: the server ends it on this word,
+		// and the next look asks anew who the master is.
+		quit := node.Pipeline()
+		quit.Do(ctx, "QUIT")
+		_, _ = quit.Exec(ctx) // if it fails, the next look says it again
 		return found{}, unreachable(errors.New("the server is a replica of another, which has the list"))
 	}
 	followers, err := strconv.Atoi(line(info.Val(), "connected_slaves"))
