@@ -30,7 +30,7 @@ func (g *Gateway) openReplay(ctx context.Context) error {
 		return nil
 	}
 	c := g.config.Redis
-	store, err := replay.NewRedis(replay.RedisConfig{
+	store, err := replay.NewRedis(replay.RedisConfig{ //nolint:contextcheck // it lives until it is closed
 		Dial: func(onConnect func(context.Context, *redis.Conn) error) redis.UniversalClient {
 			return DialRedis(c, onConnect)
 		},
