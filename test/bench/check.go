@@ -9,11 +9,13 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
 
 	"cambio/audit"
+	"cambio/trust"
 )
 
 // checker looks at answers of the gateway as a relying party and an auditor do:
@@ -65,14 +67,45 @@ func (c *checker) check(a answer) error {
 	if err := json.Unmarshal(payload, &claims); err != nil {
 		return err
 	}
-	records, err := audit.Find(os.DirFS(c.journal), a.decision)
+	return c.recorded(a.decision, func(r audit.Record) bool {
+		return r.Event == audit.ExchangeAllowed && r.Handle == claims.ID && claims.ID != ""
+	})
+}
+
+// checkCloud fails unless the answer holds credentials, and the record names
+// their access key.
+func (c *checker) checkCloud(a answer) error {
+	var body struct {
+		AccessToken string `json:"access_token"`
+	}
+	if err := json.Unmarshal(a.body, &body); err != nil {
+		return err
+	}
+	var credentials struct {
+		KeyID  string `json:"AccessKeyId"`
+		Secret string `json:"SecretAccessKey"`
+	}
+	if err := json.Unmarshal([]byte(body.AccessToken), &credentials); err != nil {
+		return fmt.Errorf("decision %s: %w", a.decision, err)
+	}
+	return c.recorded(a.decision, func(r audit.Record) bool {
+		return r.Event == audit.ExchangeMinted && r.Handle == credentials.KeyID && r.Resource == awsRole && credentials.Secret != ""
+	})
+}
+
+// reason fails unless the decision ended with this reason.
+func (c *checker) reason(decision string, why trust.Reason) error {
+	return c.recorded(decision, func(r audit.Record) bool { return r.Event == audit.ExchangeFailed && r.Reason == string(why) })
+}
+
+// recorded fails unless a record of the decision is as wanted.
+func (c *checker) recorded(decision string, wanted func(audit.Record) bool) error {
+	records, err := audit.Find(os.DirFS(c.journal), decision)
 	if err != nil {
 		return err
 	}
-	for _, r := range records {
-		if r.Event == audit.ExchangeAllowed && r.Handle == claims.ID && claims.ID != "" {
-			return nil
-		}
+	if !slices.ContainsFunc(records, wanted) {
+		return errors.New("decision " + decision + " has not the line in the journal that it should have")
 	}
-	return errors.New("decision " + a.decision + " has no line in the journal")
+	return nil
 }

@@ -56,7 +56,7 @@ func decisions(b *bench, f *figures) error {
 }
 
 func newPolicy(world trust.World, n int, oneOwner bool, now time.Time) (*policy, error) {
-	compiled, findings := trust.Compile(world, documents(n, oneOwner), now)
+	compiled, findings := trust.Compile(world, documents(n, oneOwner, usualGrant), now)
 	if compiled == nil {
 		return nil, findings
 	}

@@ -46,7 +46,8 @@ func (t *total) ratio(other *total) float64 {
 type load struct {
 	b       *bench
 	servers map[string]*process
-	check   *checker
+	checks  map[string]*checker // of the servers whose answers are checked
+	redis   *redisServer
 	parts   *parts
 	verify  []time.Duration
 	sign    []time.Duration
@@ -54,9 +55,12 @@ type load struct {
 	checked int
 }
 
-// exchanges measures the three servers in turns.
+// inTurns are the servers that are measured round by round.
+func inTurns() []string { return []string{embedded, withRedis, bare, floor} }
+
+// exchanges measures the servers in turns.
 func (b *bench) exchanges(ctx context.Context, profiles string, f *figures) error {
-	l := &load{b: b, servers: map[string]*process{}}
+	l := &load{b: b, servers: map[string]*process{}, checks: map[string]*checker{}}
 	defer l.end()
 	if err := l.start(ctx); err != nil {
 		return err
@@ -65,7 +69,10 @@ func (b *bench) exchanges(ctx context.Context, profiles string, f *figures) erro
 		return err
 	}
 	for _, p := range plan() {
-		totals := map[string]*total{embedded: {}, bare: {}, floor: {}}
+		totals := map[string]*total{}
+		for _, name := range inTurns() {
+			totals[name] = &total{}
+		}
 		for i := range p.rounds {
 			if err := l.round(ctx, i, p.connections, p.tokens, totals); err != nil {
 				return err
@@ -78,7 +85,7 @@ func (b *bench) exchanges(ctx context.Context, profiles string, f *figures) erro
 
 // start starts the servers and warms them.
 func (l *load) start(ctx context.Context) error {
-	dir, err := l.b.folder(embedded, busyTrusts)
+	dir, err := l.b.folder(setup{name: embedded, trusts: busyTrusts})
 	if err != nil {
 		return err
 	}
@@ -88,7 +95,7 @@ func (l *load) start(ctx context.Context) error {
 	if l.servers[bare], err = start(ctx, bare, dir); err != nil {
 		return err
 	}
-	if l.check, err = newChecker(ctx, l.servers[embedded].URL, dir); err != nil {
+	if l.checks[embedded], err = newChecker(ctx, l.servers[embedded].URL, dir); err != nil {
 		return err
 	}
 	if l.parts, err = newParts(l.b.provider.key, l.b.provider.sample); err != nil {
@@ -98,19 +105,50 @@ func (l *load) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	first, err := drive(l.servers[embedded].URL, 4, tokens)
+	first, err := drive(l.servers[embedded].URL, target, 4, tokens)
 	if err != nil {
 		return fmt.Errorf("%s: %w", embedded, err)
 	}
 	if l.servers[floor], err = start(ctx, floor, dir, fmt.Sprint(len(first.checked[0].body))); err != nil {
 		return err
 	}
+	if err := l.startRedis(ctx); err != nil {
+		return fmt.Errorf("%s: %w", withRedis, err)
+	}
 	for _, name := range []string{bare, floor} {
-		if _, err := drive(l.servers[name].URL, 4, tokens); err != nil {
+		if _, err := drive(l.servers[name].URL, target, 4, tokens); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	return nil
+}
+
+// startRedis starts Redis and a gateway that uses it, and warms both.
+func (l *load) startRedis(ctx context.Context) error {
+	var err error
+	if l.redis, err = startRedis(ctx, l.b.dir); err != nil {
+		return err
+	}
+	dir, err := l.b.folder(setup{name: withRedis, trusts: busyTrusts, server: "redis: {mode: single, addrs: [\"" + l.redis.address + "\"]}\n"})
+	if err != nil {
+		return err
+	}
+	if l.servers[withRedis], err = start(ctx, embedded, dir); err != nil {
+		return err
+	}
+	server := l.servers[withRedis].URL
+	if l.checks[withRedis], err = newChecker(ctx, server, dir); err != nil {
+		return err
+	}
+	if err := l.b.untilTaken(ctx, server); err != nil {
+		return err
+	}
+	tokens, err := l.b.provider.tokens(300)
+	if err != nil {
+		return err
+	}
+	_, err = drive(server, target, 4, tokens)
+	return err
 }
 
 // round signs a batch and shows it to each server, each time in another order.
@@ -119,7 +157,7 @@ func (l *load) round(ctx context.Context, number, connections, n int, totals map
 	if err != nil {
 		return err
 	}
-	order := []string{embedded, bare, floor}
+	order := inTurns()
 	if number%2 == 1 {
 		slices.Reverse(order)
 	}
@@ -127,27 +165,37 @@ func (l *load) round(ctx context.Context, number, connections, n int, totals map
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := l.turn(name, connections, tokens, totals[name]); err != nil {
+		checked, err := turn(l.servers[name], target, connections, tokens, totals[name])
+		if err != nil {
 			return fmt.Errorf("%s, %d connections: %w", name, connections, err)
+		}
+		check := l.checks[name]
+		if check == nil {
+			continue
+		}
+		for _, a := range checked {
+			if err := check.check(a); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			l.checked++
 		}
 	}
 	return l.measureParts()
 }
 
-// turn drives one server with one batch.
-func (l *load) turn(name string, connections int, tokens []string, t *total) error {
-	server := l.servers[name]
+// turn drives one server with one batch, and returns the answers to check.
+func turn(server *process, target string, connections int, tokens []string, t *total) ([]answer, error) {
 	before, err := server.tell("usage")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	r, err := drive(server.URL, connections, tokens)
+	r, err := drive(server.URL, target, connections, tokens)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	after, err := server.tell("usage")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	t.exchanges += len(tokens)
 	t.cpu += after.CPU - before.CPU
@@ -156,16 +204,7 @@ func (l *load) turn(name string, connections int, tokens []string, t *total) err
 	t.elapsed += r.elapsed
 	t.times = append(t.times, r.times...)
 	t.resident = after.Resident
-	if name != embedded {
-		return nil
-	}
-	for _, a := range r.checked {
-		if err := l.check.check(a); err != nil {
-			return err
-		}
-		l.checked++
-	}
-	return nil
+	return r.checked, nil
 }
 
 func (l *load) measureParts() error {
@@ -185,20 +224,24 @@ func (l *load) measureParts() error {
 	return nil
 }
 
-// profile starts or ends profiling the gateway, where that is asked for.
+// profile starts or ends profiling the gateways, where that is asked for.
 func (l *load) profile(command, dir string) error {
 	if dir == "" {
 		return nil
 	}
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return err
+	for name := range l.checks {
+		dir, err := filepath.Abs(filepath.Join(dir, name))
+		if err != nil {
+			return err
+		}
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+		if _, err := l.servers[name].tell(command + " " + dir); err != nil {
+			return err
+		}
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	_, err = l.servers[embedded].tell(command + " " + dir)
-	return err
+	return nil
 }
 
 func (l *load) end() {
@@ -207,6 +250,9 @@ func (l *load) end() {
 		if p != nil {
 			errs = append(errs, p.end())
 		}
+	}
+	if l.redis != nil {
+		errs = append(errs, l.redis.end())
 	}
 	if err := errors.Join(errs...); err != nil {
 		fmt.Fprintln(os.Stderr, "bench: a server did not end in order:", err)

@@ -19,7 +19,20 @@ type row struct {
 	Resident  float64 `json:"rss_mb"`
 	BareRatio float64 `json:"bare_ratio,omitempty"`
 	Floor     float64 `json:"floor_ratio,omitempty"`
+	Embedded  float64 `json:"embedded_ratio,omitempty"`
 }
+
+// newRow is what one server's rounds come to.
+func newRow(t *total) row {
+	return row{
+		CPU: t.cpuEach(), PerSecond: float64(t.exchanges) / t.elapsed.Seconds(),
+		P50: millis(quantile(t.times, 0.5)), P99: millis(quantile(t.times, 0.99)),
+		Allocs: float64(t.mallocs) / float64(t.exchanges), Resident: float64(t.resident) / (1 << 20),
+	}
+}
+
+func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
+func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 // unavoidable are the parts of bench.json.
 type unavoidable struct {
@@ -36,6 +49,8 @@ type figures struct {
 	rows    map[string]map[int]row // by server and connections
 	parts   unavoidable
 	checked int
+	aws     awsFigures
+	stalled stalledFigures
 
 	resident int64 // with someTrusts and manyTokens
 	started  time.Duration
@@ -46,40 +61,45 @@ type figures struct {
 }
 
 func newFigures() *figures {
-	return &figures{rows: map[string]map[int]row{embedded: {}, bare: {}, floor: {}}}
+	f := &figures{rows: map[string]map[int]row{}}
+	for _, name := range inTurns() {
+		f.rows[name] = map[int]row{}
+	}
+	return f
 }
 
 // addExchanges takes over what the rounds at one number of connections gave.
 func (f *figures) addExchanges(connections int, totals map[string]*total, l *load) {
-	micros := func(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
-	millis := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
-	for name, t := range totals {
-		f.rows[name][connections] = row{
-			CPU: t.cpuEach(), PerSecond: float64(t.exchanges) / t.elapsed.Seconds(),
-			P50: millis(quantile(t.times, 0.5)), P99: millis(quantile(t.times, 0.99)),
-			Allocs: float64(t.mallocs) / float64(t.exchanges), Resident: float64(t.resident) / (1 << 20),
-		}
-	}
 	f.checked = l.checked
 	f.parts = unavoidable{
 		HTTP: totals[floor].cpuEach(), Verify: micros(quantile(l.verify, 0.5)), Sign: micros(quantile(l.sign, 0.5)), Bare: totals[bare].cpuEach(),
 		FsyncP50: millis(quantile(l.fsync, 0.5)), FsyncP99: millis(quantile(l.fsync, 0.99)),
 	}
-	r := f.rows[embedded][connections]
-	r.BareRatio = totals[embedded].ratio(totals[bare])
-	r.Floor = (f.parts.HTTP + f.parts.Verify + f.parts.Sign) / r.CPU
-	f.rows[embedded][connections] = r
+	for name, t := range totals {
+		r := newRow(t)
+		if name == embedded || name == withRedis {
+			r.BareRatio = t.ratio(totals[bare])
+			r.Floor = (f.parts.HTTP + f.parts.Verify + f.parts.Sign) / r.CPU
+		}
+		if name == withRedis {
+			r.Embedded = t.ratio(totals[embedded])
+		}
+		f.rows[name][connections] = r
+	}
 }
 
 func (f *figures) printExchanges(out io.Writer) {
-	fmt.Fprintf(out, "\n%-9s %5s %9s %12s %8s %8s %7s %8s %7s %7s\n",
-		"server", "conns", "CPU us", "exchanges/s", "p50 ms", "p99 ms", "allocs", "RSS MB", "/bare", "floor/")
-	for _, name := range []string{embedded, bare, floor} {
+	fmt.Fprintf(out, "\n%-9s %5s %9s %12s %8s %8s %7s %8s %7s %7s %9s\n",
+		"server", "conns", "CPU us", "exchanges/s", "p50 ms", "p99 ms", "allocs", "RSS MB", "/bare", "floor/", "/embedded")
+	for _, name := range inTurns() {
 		for _, p := range plan() {
 			r := f.rows[name][p.connections]
 			ratios := ""
-			if name == embedded {
+			if r.BareRatio > 0 {
 				ratios = fmt.Sprintf("%7.2f %7.2f", r.BareRatio, r.Floor)
+			}
+			if r.Embedded > 0 {
+				ratios += fmt.Sprintf(" %9.2f", r.Embedded)
 			}
 			fmt.Fprintf(out, "%-9s %5d %9.1f %12.0f %8.2f %8.2f %7.0f %8.1f %s\n",
 				name, p.connections, r.CPU, r.PerSecond, r.P50, r.P99, r.Allocs, r.Resident, ratios)
@@ -111,6 +131,7 @@ func (f *figures) printGates(out io.Writer) bool {
 		value, most float64
 	}{
 		{"CPU over the bare handler's at 64 connections", r.BareRatio, maxBareRatio},
+		{"CPU with Redis over embedded at 64 connections", f.rows[withRedis][64].Embedded, maxRedisRatio},
 		{"decision over 100,000 trusts, by 10", f.most / f.few, maxDecisionRatio},
 		{"start with 10,000 trusts, s", f.started.Seconds(), maxStartSeconds},
 		{"resident memory, MB", float64(f.resident) / (1 << 20), maxResidentMB},
@@ -119,24 +140,27 @@ func (f *figures) printGates(out io.Writer) bool {
 		if !(g.value <= g.most) { // not a number fails too
 			verdict, passed = "FAIL", false
 		}
-		fmt.Fprintf(out, "%s  %-46s %6.2f (at most %g)\n", verdict, g.name, g.value, g.most)
+		fmt.Fprintf(out, "%s  %-48s %6.2f (at most %g)\n", verdict, g.name, g.value, g.most)
 	}
 	verdict := "goal met"
 	if r.Floor < goalFloorRatio {
 		verdict = "goal missed"
 	}
-	fmt.Fprintf(out, "----  %-46s %6.2f (goal %g: %s)\n", "floor CPU over ours at 64 connections", r.Floor, goalFloorRatio, verdict)
+	fmt.Fprintf(out, "----  %-48s %6.2f (goal %g: %s)\n", "floor CPU over ours at 64 connections", r.Floor, goalFloorRatio, verdict)
 	return passed
 }
 
 // write leaves the figures for programs.
 func (f *figures) write(file string) error {
-	rows := map[string]row{}
-	for connections, r := range f.rows[embedded] {
-		rows[strconv.Itoa(connections)] = r
+	rows := func(name string) map[string]row {
+		out := map[string]row{}
+		for connections, r := range f.rows[name] {
+			out[strconv.Itoa(connections)] = r
+		}
+		return out
 	}
 	b, err := json.MarshalIndent(map[string]any{
-		"embedded": rows, "parts": f.parts,
+		"embedded": rows(embedded), "redis": rows(withRedis), "parts": f.parts, "aws": f.aws, "stalled": f.stalled,
 		"decision_ns": map[string]float64{
 			strconv.Itoa(fewTrusts): f.few, strconv.Itoa(mostTrusts): f.most, strconv.Itoa(mostTrusts) + "_one_owner": f.shared,
 		},

@@ -48,7 +48,7 @@ func (b *bench) footprint(ctx context.Context, f *figures) error {
 // idle starts a gateway, some times over, and returns its resident memory after
 // a collection and the shortest start.
 func (b *bench) idle(ctx context.Context, name string, trusts, tokens, times int) (int64, time.Duration, error) {
-	dir, err := b.folder(name, trusts)
+	dir, err := b.folder(setup{name: name, trusts: trusts})
 	if err != nil {
 		return 0, 0, err
 	}
@@ -83,7 +83,7 @@ func (b *bench) use(p *process) error {
 	if err != nil {
 		return err
 	}
-	_, err = drive(p.URL, 4, tokens)
+	_, err = drive(p.URL, target, 4, tokens)
 	return err
 }
 

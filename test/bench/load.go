@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -27,10 +28,20 @@ const oneIn = 1000
 // maxAnswer bounds an answer: those of the gateway are about 1 KiB.
 const maxAnswer = 64 << 10
 
-// answer is what came back for a token that is checked.
+// answer is what came back for a token.
 type answer struct {
-	decision string
-	body     []byte
+	status     int
+	retryAfter time.Duration
+	decision   string
+	body       []byte
+}
+
+// refusal is an error for anything but a 200.
+func (a answer) refusal() error {
+	if a.status == http.StatusOK {
+		return nil
+	}
+	return fmt.Errorf("refused with %d: %s", a.status, a.body)
 }
 
 // round is what driving one server with a batch of tokens came to.
@@ -40,8 +51,9 @@ type round struct {
 	checked []answer
 }
 
-// drive shows each token once, over this many connections.
-func drive(server string, connections int, tokens []string) (round, error) {
+// drive shows each token once, for this target and over this many connections.
+// Anything but a 200 is an error.
+func drive(server, target string, connections int, tokens []string) (round, error) {
 	address := strings.TrimPrefix(server, "http://")
 	out := round{times: make([]time.Duration, len(tokens)), checked: make([]answer, (len(tokens)+oneIn-1)/oneIn)}
 	conns := make([]net.Conn, connections)
@@ -65,13 +77,17 @@ func drive(server string, connections int, tokens []string) (round, error) {
 					return nil
 				}
 				start := time.Now()
-				got, err := c.exchange(tokens[i])
+				got, err := c.exchange(target, tokens[i])
+				if err == nil {
+					err = got.refusal()
+				}
 				if err != nil {
 					return err
 				}
 				out.times[i] = time.Since(start)
 				if i%oneIn == 0 {
-					out.checked[i/oneIn] = answer{got.decision, bytes.Clone(got.body)}
+					got.body = bytes.Clone(got.body)
+					out.checked[i/oneIn] = got
 				}
 			}
 		})
@@ -90,9 +106,8 @@ type caller struct {
 	buf    []byte
 }
 
-// exchange shows one token. The answer is valid until the next call; anything
-// but a 200 is an error.
-func (c *caller) exchange(token string) (answer, error) {
+// exchange shows one token for a target. The answer is valid until the next call.
+func (c *caller) exchange(target, token string) (answer, error) {
 	form := "grant_type=" + url.QueryEscape(grantType) + "&subject_token_type=" + url.QueryEscape(jwtType) + "&audience=" + target + "&subject_token="
 	c.buf = fmt.Appendf(c.buf[:0], "POST /token HTTP/1.1\r\nHost: %s\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n%s%s",
 		c.host, len(form)+len(token), form, token)
@@ -106,8 +121,10 @@ func (c *caller) exchange(token string) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	ok := bytes.HasPrefix(status, []byte("HTTP/1.1 200 "))
 	var a answer
+	if a.status, err = strconv.Atoi(string(bytes.TrimPrefix(status[:min(len(status), 12)], []byte("HTTP/1.1 ")))); err != nil {
+		return a, err
+	}
 	length := -1
 	for {
 		line, err := c.line()
@@ -123,6 +140,12 @@ func (c *caller) exchange(token string) (answer, error) {
 			if length, err = strconv.Atoi(string(value)); err != nil {
 				return a, err
 			}
+		case "Retry-After":
+			seconds, err := strconv.Atoi(string(value))
+			if err != nil {
+				return a, err
+			}
+			a.retryAfter = time.Duration(seconds) * time.Second
 		case "Cambio-Decision-Id":
 			a.decision = string(value)
 		}
@@ -134,9 +157,7 @@ func (c *caller) exchange(token string) (answer, error) {
 	if _, err := io.ReadFull(c.reader, c.buf); err != nil {
 		return a, err
 	}
-	if a.body = c.buf; !ok {
-		return a, fmt.Errorf("refused: %s", a.body)
-	}
+	a.body = c.buf
 	return a, nil
 }
 

@@ -29,15 +29,18 @@ import (
 	"cambio/web"
 )
 
-// serverCommand starts this program as one of the servers: MODE, its folder, and
-// for the floor the size of an answer.
+// serverCommand starts this program as one of the servers: MODE, its folder, for
+// the floor the size of an answer, and for the SDK the endpoint.
 const serverCommand = "server"
 
 // The servers.
 const (
-	embedded = "embedded" // the gateway
-	bare     = "bare"     // the gateway's web, identify and sign, and no more
-	floor    = "floor"    // HTTP alone
+	embedded  = "embedded" // the gateway
+	withRedis = "redis"    // the gateway, with a Redis; it is started as embedded is
+	bare      = "bare"     // the gateway's web, identify and sign, and no more
+	floor     = "floor"    // HTTP alone
+	standIn   = "sts"      // a stand-in for AWS' Security Token Service
+	sdk       = "sdk"      // an assertion of ours and the SDK's call to the stand-in, and no more
 )
 
 // ready is the first line that a server writes.
@@ -58,22 +61,13 @@ func serve(ctx context.Context, args []string, commands io.Reader, out io.Writer
 	if len(args) < 2 {
 		return errors.New("which server, and in which folder?")
 	}
-	handler, closeServer, err := newHandler(ctx, args)
+	url, closeServer, err := open(ctx, args)
 	if err != nil {
 		return err
 	}
-	defer closeServer()
-	var lc net.ListenConfig
-	listener, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	// The listener and the server are the gateway's own for all three.
-	server := web.Server(handler, slog.New(slog.DiscardHandler))
-	go func() { _ = server.Serve(web.Listener(listener, web.ListenConfig{})) }() // ends with Close below
 	answer := json.NewEncoder(out)
-	if err := answer.Encode(ready{URL: "http://" + listener.Addr().String()}); err != nil {
-		return err
+	if err := answer.Encode(ready{URL: url}); err != nil {
+		return errors.Join(err, closeServer())
 	}
 	lines := bufio.NewScanner(commands)
 	for lines.Scan() {
@@ -82,10 +76,38 @@ func serve(ctx context.Context, args []string, commands io.Reader, out io.Writer
 			u.Error = err.Error()
 		}
 		if err := answer.Encode(u); err != nil {
-			return err
+			return errors.Join(err, closeServer())
 		}
 	}
-	return errors.Join(lines.Err(), server.Close())
+	return errors.Join(lines.Err(), closeServer())
+}
+
+// open starts one server, and returns where it listens and what ends it.
+func open(ctx context.Context, args []string) (url string, closeServer func() error, err error) {
+	if args[0] == standIn {
+		s, err := newStandIn(ctx, args[1])
+		if err != nil {
+			return "", nil, err
+		}
+		return s.URL(), s.Close, nil
+	}
+	handler, closeHandler, err := newHandler(ctx, args)
+	if err != nil {
+		return "", nil, err
+	}
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		closeHandler()
+		return "", nil, err
+	}
+	// The listener and the server are the gateway's own for all of these.
+	server := web.Server(handler, slog.New(slog.DiscardHandler))
+	go func() { _ = server.Serve(web.Listener(listener, web.ListenConfig{})) }() // ends with Close
+	return "http://" + listener.Addr().String(), func() error {
+		defer closeHandler()
+		return server.Close()
+	}, nil
 }
 
 // obey runs one command: usage, collect, profile FOLDER or profiled FOLDER.
@@ -144,6 +166,9 @@ func newHandler(ctx context.Context, args []string) (http.Handler, func(), error
 	case mode == floor && len(args) == 3:
 		size, err := strconv.Atoi(args[2])
 		return newFloor(size), func() {}, err
+	case mode == sdk && len(args) == 3:
+		h, err := newSDK(ctx, dir, args[2])
+		return h, func() {}, err
 	}
 	return nil, nil, fmt.Errorf("unknown server %q", mode)
 }
@@ -156,7 +181,7 @@ func newGateway(ctx context.Context, dir string) (http.Handler, func(), error) {
 	}
 	g, err := gateway.Open(ctx, config, gateway.Env{
 		Now: time.Now, Rand: rand.Reader, Checkpoints: io.Discard,
-		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
 	})
 	if err != nil {
 		return nil, nil, err

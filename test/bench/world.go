@@ -18,6 +18,9 @@ const (
 	scope     = "orders:read"
 )
 
+// usualGrant is what a trust grants where nothing else is said.
+const usualGrant = "{to: " + target + ", scopes: [" + scope + "], ttl: 15m}"
+
 // busyTrusts is how many trusts the servers have that are measured under load.
 const busyTrusts = 1000
 
@@ -40,27 +43,41 @@ type bench struct {
 	provider *identityProvider
 }
 
-// folder makes the configuration and the trusts of one server.
-func (b *bench) folder(name string, trusts int) (string, error) {
-	dir := filepath.Join(b.dir, name)
+// setup is what the servers' configurations differ in.
+type setup struct {
+	name    string // of the folder
+	trusts  int
+	server  string // lines at the top level
+	targets string // lines below targets
+	grants  string // items of each trust's grants; default: usualGrant
+}
+
+// folder makes the configuration and the trusts of one server. The clock skew is
+// small, as all clocks are one: a new Redis makes callers wait for it.
+func (b *bench) folder(s setup) (string, error) {
+	dir := filepath.Join(b.dir, s.name)
 	if err := os.MkdirAll(filepath.Join(dir, "trust"), 0o700); err != nil {
 		return "", err
 	}
 	config := fmt.Sprintf(`issuer: %s
 keys: ../keys
 limits: {per_address: none, per_workload: none}
-identity_providers:
+%sidentity_providers:
   github:
     type: github-actions
-    audience: %[1]s
+    audience: %s
+    clock_skew: 1s
     jwks_file: ../jwks.json
 targets:
   %s: {type: jwt, audience: %s, max_ttl: 1h}
-`, ours, target, targetAud)
+%s`, ours, s.server, ours, target, targetAud, s.targets)
 	if err := os.WriteFile(filepath.Join(dir, "cambio.yaml"), []byte(config), 0o600); err != nil {
 		return "", err
 	}
-	for i, source := range documents(trusts, false) {
+	if s.grants == "" {
+		s.grants = usualGrant
+	}
+	for i, source := range documents(s.trusts, false, s.grants) {
 		file := filepath.Join(dir, "trust", fmt.Sprintf("%06d.yaml", i))
 		if err := os.WriteFile(file, source.Data, 0o600); err != nil {
 			return "", err
@@ -87,7 +104,7 @@ func loadConfig(dir string) (gateway.Config, error) {
 // documents makes n trusts with a condition each, a thousand of them distinct.
 // In a shared owner's all pin the owner's id, and are told apart by the
 // repository's name; else each pins a repository id of its own.
-func documents(n int, oneOwner bool) []trust.Source {
+func documents(n int, oneOwner bool, grants string) []trust.Source {
 	out := make([]trust.Source, n)
 	for i := range out {
 		r := repository{number: i, oneOwner: oneOwner}
@@ -103,9 +120,8 @@ match:
 %s  ref: refs/heads/main
 when:
   - claims.workflow == %q && claims.runner_environment == "github-hosted"
-grants:
-  - {to: %s, scopes: [%s], ttl: 15m}
-`, i, pin, r.workflow(), target, scope)}
+grants: [%s]
+`, i, pin, r.workflow(), grants)}
 	}
 	return out
 }
