@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -62,7 +63,7 @@ type world struct {
 }
 
 func newWorld() *world {
-	now := time.Date(2027, 1, 5, 12, 0, 0, 300_000_000, time.UTC)
+	now := start()
 	return &world{
 		now: now, used: map[string]string{}, document: document, provider: trust.Once,
 		target: exchange.Target{Types: []string{jwtType}},
@@ -154,9 +155,14 @@ func (w *world) Mint(_ context.Context, o exchange.Order) (exchange.Credential, 
 	return exchange.Credential{Value: token, Type: o.Type, Handle: o.ID, Expires: o.Expires}, err
 }
 
+// sharedRing are the keys of all tests: RSA keys are slow to make.
+var sharedRing = sync.OnceValues(func() (issuer.Ring, error) { return issuer.Generate(start(), rand.Reader) }) //nolint:gochecknoglobals // a cache of test keys
+
+func start() time.Time { return time.Date(2027, 1, 5, 12, 0, 0, 300_000_000, time.UTC) }
+
 func (w *world) broker(t *testing.T) *exchange.Broker {
 	t.Helper()
-	ring, err := issuer.Generate(w.now, rand.Reader)
+	ring, err := sharedRing()
 	if err != nil {
 		t.Fatal(err)
 	}
