@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -17,6 +18,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -67,6 +69,16 @@ func (c counts) minus(o counts) counts {
 	return c
 }
 
+func (c counts) plus(o counts) counts {
+	c.requests += o.requests
+	c.doubles += o.doubles
+	c.slowest = max(c.slowest, o.slowest)
+	for i := range c.by {
+		c.by[i] += o.by[i]
+	}
+	return c
+}
+
 // item is what may be used once: a token, or several with one nonce.
 type item struct {
 	repository string
@@ -79,6 +91,8 @@ type item struct {
 
 // credential is what was received.
 type credential struct{ decision, jti, replica, token string }
+
+func (c credential) String() string { return c.jti + " by decision " + c.decision + " of " + c.replica }
 
 // load shows tokens to both replicas until it is ended.
 type load struct {
@@ -243,10 +257,10 @@ func (l *load) show(it *item, i int, r *replica) answer {
 		it.got = append(it.got, c)
 		if len(it.got) == 2 {
 			l.counts.doubles++
-			l.faultLocked("an item made %s was used twice: %+v", it.made.Format(time.StampMilli), it.got)
+			l.faultLocked("an item made %s was used twice: %v", it.made.Format(time.StampMilli), it.got)
 		}
 		if since, ok := l.banned[it.repository]; ok && since.Before(began) {
-			l.faultLocked("a stopped workload got %+v", c)
+			l.faultLocked("a stopped workload got %v", c)
 		}
 	case denied:
 		if it.repository == app {
@@ -269,13 +283,16 @@ func (l *load) show(it *item, i int, r *replica) answer {
 // exchange is one exchange. The error tells more of an answer other than 200.
 func exchange(r *replica, token string) (answer, credential, error) {
 	res, err := httpClient().PostForm(r.url+"/token", rig.Form(token))
+	if err != nil && goneAway(err) {
+		return unanswered, credential{}, err
+	}
 	if err != nil {
-		return unanswered, credential{}, lost(err)
+		return strange, credential{}, err
 	}
 	defer res.Body.Close()
 	raw, err := io.ReadAll(res.Body)
 	if err != nil {
-		return unanswered, credential{}, lost(err)
+		return strange, credential{}, fmt.Errorf("an answer that broke off: %w", err)
 	}
 	told := fmt.Errorf("%d %s %v", res.StatusCode, raw, res.Header["Retry-After"])
 	var body struct {
@@ -307,6 +324,13 @@ func exchange(r *replica, token string) (answer, credential, error) {
 		return denied, credential{}, told
 	}
 	return strange, credential{}, told
+}
+
+// goneAway reports whether the connection ended before an answer came: then a
+// client asks again.
+func goneAway(err error) bool {
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.EOF) ||
+		strings.Contains(err.Error(), "server closed idle connection") // which net/http does not export
 }
 
 func jtiOf(token string) (string, error) {

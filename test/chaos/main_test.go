@@ -76,11 +76,11 @@ func (r *table) print() {
 	}
 	var b bytes.Buffer
 	w := tabwriter.NewWriter(&b, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "SCENARIO\tREQUESTS\t200\t503\t400 USED\t400 OLD\t400 STOPPED\tRETRIES\tDOUBLE USES\tSLOWEST\tRECOVERED")
+	fmt.Fprintln(w, "SCENARIO\tREQUESTS\t200\t503\t400 USED\t400 OLD\t400 STOPPED\tNO ANSWER\tRETRIES\tDOUBLE USES\tSLOWEST\tRECOVERED")
 	for _, r := range r.rows {
 		c := r.counts
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%d\t%s\t%s\n",
-			r.scenario, c.requests, c.by[allowed], c.by[unavailable], c.by[used], c.by[restarted], c.by[denied],
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\t%d\t%s\t%s\n",
+			r.scenario, c.requests, c.by[allowed], c.by[unavailable], c.by[used], c.by[restarted], c.by[denied], c.by[unanswered],
 			dash(r.retries), c.doubles, c.slowest.Round(time.Millisecond), dash(r.recovered))
 	}
 	_ = w.Flush() // into memory

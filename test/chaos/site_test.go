@@ -6,8 +6,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -299,8 +297,3 @@ func (s *site) journals() []audit.Record {
 	}
 	return all
 }
-
-// errLost is an exchange that got no answer.
-var errLost = errors.New("no answer")
-
-func lost(err error) error { return fmt.Errorf("%w: %w", errLost, err) }
