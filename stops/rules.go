@@ -67,7 +67,7 @@ func lifting(id string, lifted *trust.Stop) apply {
 func restoring(stops []trust.Stop, seen int64, made *trust.StopSet) apply {
 	return func(old trust.StopSet, err error) (trust.StopSet, error) {
 		switch {
-		case errors.Is(err, errNewer):
+		case errors.Is(err, ErrNewer):
 			return old, fmt.Errorf("%w; restore with that version, or take the list away first", err)
 		case errors.Is(err, ErrUnreachable):
 			return old, err

@@ -39,12 +39,14 @@ var (
 	// ErrUnconfirmed says that a change was written to Redis, or may have been,
 	// and could not be read back: nobody knows whether it is in force.
 	ErrUnconfirmed = errors.New("stops: the change could not be confirmed")
+	// ErrNewer says, beside ErrUnavailable, that the list has a format that this
+	// version does not know. Nothing of it is touched.
+	ErrNewer = errors.New("a newer version of the program wrote it")
 )
 
 // These tell apart what all is ErrUnavailable, or ErrInvalid, to a caller.
 var (
 	errMissing   = errors.New("there is no list")
-	errNewer     = errors.New("a newer version of the program wrote it")
 	errUnsettled = errors.New("the store has just been started or replaced, and a replica may yet put back a newer list")
 )
 
@@ -87,7 +89,7 @@ func Parse(b []byte) (trust.StopSet, error) {
 	var f file
 	if err := d.Decode(&f); err != nil {
 		if isNewer(b) {
-			return trust.StopSet{}, fmt.Errorf("%w: %w", ErrInvalid, errNewer)
+			return trust.StopSet{}, fmt.Errorf("%w: %w", ErrInvalid, ErrNewer)
 		}
 		return trust.StopSet{}, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
@@ -95,7 +97,7 @@ func Parse(b []byte) (trust.StopSet, error) {
 		return trust.StopSet{}, fmt.Errorf("%w: text behind the list", ErrInvalid)
 	}
 	if f.Format > format {
-		return trust.StopSet{}, fmt.Errorf("%w: %w: format %d", ErrInvalid, errNewer, f.Format)
+		return trust.StopSet{}, fmt.Errorf("%w: %w: format %d", ErrInvalid, ErrNewer, f.Format)
 	}
 	if f.Format != format || f.Version < 1 || f.Version > maxVersion || f.Stops == nil {
 		return trust.StopSet{}, fmt.Errorf("%w: format, version or stops", ErrInvalid)

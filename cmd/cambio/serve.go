@@ -56,6 +56,8 @@ func refusedStart(config gateway.Config, err error) error {
 	switch {
 	case errors.Is(err, gateway.ErrStateLocked):
 		return &failure{code: exitError, err: err, next: "end the other process, or name another state folder"}
+	case errors.Is(err, gateway.ErrStateFormat):
+		return &failure{code: exitError, err: err, next: "run the version of cambio that wrote it, or name another state folder"}
 	case gateway.IsKeyFault(err):
 		return &failure{code: exitInvalid, err: fmt.Errorf("%s: %w", config.Keys, err), next: "cambio config check"}
 	}

@@ -101,6 +101,8 @@ func (s stopStore) unlisted(err error, config gateway.Config) error {
 		return &failure{code: exitRetry, err: err, next: "it may be in force or not: `cambio stop list` says so when Redis answers; then run this again"}
 	case !errors.Is(err, stops.ErrUnavailable):
 		return err
+	case errors.Is(err, stops.ErrNewer):
+		return &failure{code: exitError, err: err, next: "run this with the version of cambio that wrote the list; everything is refused by gateways of this one"}
 	case s.redis != nil:
 		next := "a running gateway puts a lost list back within seconds, and a first `cambio serve` makes one; else `cambio stop restore` takes it from the journal in " +
 			filepath.Join(config.State, "journal")
