@@ -58,18 +58,26 @@ type useOnce struct {
 // Reserve takes one use of a token.
 func (u useOnce) Reserve(ctx context.Context, r exchange.Reservation) (bool, error) {
 	first, err := u.store.Reserve(ctx, reservation(r))
+	if err != nil {
+		return false, u.refusal(err)
+	}
+	return first, nil
+}
+
+// refusal is what an exchange says of the store's error.
+func (u useOnce) refusal(err error) error {
 	var soon *replay.NotYetError
 	switch {
 	case errors.As(err, &soon):
 		e := exchange.Unanswered(trust.ReasonReplayStore, err)
 		e.RetryAfter = soon.Until.Sub(u.now())
-		return false, e
+		return e
 	case errors.Is(err, replay.ErrRestarted):
 		e := exchange.Refuse(trust.ReasonRestarted, err)
 		e.Tell = "Fetch a fresh token: this one was issued before the replay store restarted."
-		return false, e
+		return e
 	}
-	return first, err
+	return err
 }
 
 // Release gives back the use that this decision reserved.

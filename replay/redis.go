@@ -161,20 +161,27 @@ func (r *Redis) Close() error {
 // to rest on, so that the token may be burnt.
 func (r *Redis) Reserve(ctx context.Context, res Reservation) (bool, error) {
 	ok, err := r.reserve(ctx, res)
-	var notYet *NotYetError
 	switch {
-	case errors.Is(err, ErrRestarted):
-		r.observe("restarted")
-	case errors.As(err, &notYet):
-		r.observe("not-yet")
 	case err != nil:
-		r.observe("error")
+		r.observe(failed(err))
 	case ok:
 		r.observe("allowed")
 	default:
 		r.observe("used")
 	}
 	return ok, err
+}
+
+// failed names an error for Observe.
+func failed(err error) string {
+	var notYet *NotYetError
+	switch {
+	case errors.Is(err, ErrRestarted):
+		return "restarted"
+	case errors.As(err, &notYet):
+		return "not-yet"
+	}
+	return "error"
 }
 
 func (r *Redis) reserve(ctx context.Context, res Reservation) (bool, error) {
