@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"strings"
@@ -143,8 +142,8 @@ func (b *bench) besideStalled(ctx context.Context, s *cloudServers, f *figures) 
 }
 
 // crowd are callers of the stalled target. They show a fresh token each time, and
-// come again after what Retry-After says and a little: all at once they would be
-// a load that no stall makes.
+// come again after what Retry-After says and a little, each another little: all at
+// once they would be a load that no stall makes.
 type crowd struct {
 	stop     context.CancelFunc
 	group    errgroup.Group
@@ -159,8 +158,8 @@ type crowd struct {
 func (b *bench) crowd(ctx context.Context, s *cloudServers) (*crowd, error) {
 	ctx, stop := context.WithCancel(ctx)
 	c := &crowd{stop: stop, s: s, provider: b.provider}
-	for range stalledCallers {
-		c.group.Go(func() error { return c.call(ctx) })
+	for number := range stalledCallers {
+		c.group.Go(func() error { return c.call(ctx, number) })
 	}
 	err := until(ctx, func() error {
 		if n := s.hole.count(); n < places || c.busy.Load() == 0 {
@@ -176,7 +175,7 @@ func (b *bench) crowd(ctx context.Context, s *cloudServers) (*crowd, error) {
 }
 
 // call is one caller.
-func (c *crowd) call(ctx context.Context) error {
+func (c *crowd) call(ctx context.Context, number int) error {
 	address := strings.TrimPrefix(c.s.gateway.URL, "http://")
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
 	if err != nil {
@@ -201,7 +200,7 @@ func (c *crowd) call(ctx context.Context) error {
 		}
 		c.busy.Add(1)
 		c.refused.CompareAndSwap(nil, &a.decision)
-		timer := time.NewTimer(a.retryAfter + rand.N(a.retryAfter)) //nolint:gosec // not a secret
+		timer := time.NewTimer(a.retryAfter + a.retryAfter*time.Duration(number)/stalledCallers)
 		select {
 		case <-ctx.Done():
 			timer.Stop()

@@ -43,7 +43,7 @@ func newStandIn(ctx context.Context, dir string) (*standin.STS, error) {
 	for i := range subjects {
 		subjects[i] = gateway.TrustSubject(config.TrustDomain, fmt.Sprintf("trust-%d", i))
 	}
-	return standin.NewSTS(standin.STSConfig{
+	return standin.NewSTS(standin.STSConfig{ //nolint:contextcheck // it ends with Close
 		Now: time.Now, Rand: rand.Reader,
 		OIDC: []standin.OIDCProvider{{
 			Account: awsAccount, URL: config.Issuer, Audiences: []string{awsAudience},
