@@ -118,8 +118,10 @@ func (c *checker) targetAWS(n *strictyaml.Node, t Target) Target {
 		t.Audience = defaultAWSAudience
 	} else {
 		c.notEmpty(at)
-		if usable(at) && !exactText(at.Text) {
-			c.r.Error(at, "audience-invalid", at.Show()+" is not an audience", "write the exact text, without spaces and wildcards")
+		// IAM would put a variable of its own in the place of ${...} in the trust
+		// policy that `cambio connect` prints.
+		if usable(at) && (!exactText(at.Text) || strings.Contains(at.Text, "${")) {
+			c.r.Error(at, "audience-invalid", at.Show()+" is not an audience", "write the exact text, without spaces, wildcards and ${")
 		}
 	}
 	own := t.Endpoint == nil
@@ -143,28 +145,53 @@ func (c *checker) targetAWS(n *strictyaml.Node, t Target) Target {
 		t.Subject = "workload"
 	}
 	c.oneOf(n.Get("subject"), []string{"workload", "trust"}, "target-subject")
-	c.awsEndpoint(n.Get("endpoint"), t)
+	if c.awsEndpoint(n.Get("endpoint"), t) {
+		c.storeAudience(n, t)
+	}
 	return t
 }
 
-// awsEndpoint checks another address than AWS's own. Assertions of ours go there,
-// so it is https, or http on this machine alone.
-func (c *checker) awsEndpoint(at *strictyaml.Node, t Target) {
+// awsEndpoint checks another address than AWS's own, and reports whether there is
+// one. Assertions of ours go there, so it is https, or http on this machine alone.
+func (c *checker) awsEndpoint(at *strictyaml.Node, t Target) bool {
 	if t.Endpoint == nil {
-		return
+		return false
 	}
 	c.notEmpty(at)
 	if !usable(at) {
-		return
+		return false
 	}
 	u, err := url.Parse(at.Text)
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(at.Text, "#") ||
 		u.Scheme != "https" && (u.Scheme != "http" || !loopbackHost(u.Hostname())) {
 		c.r.Error(at, "aws-endpoint", at.Show()+" is no address of a service", "write https:// and a host; http is taken on loopback only")
-		return
+		return false
 	}
 	c.r.Info(at, "aws-arn-unchecked", "the ARN that this endpoint answers with is not checked: only AWS's own is known to name the role that was asked for",
 		"leave endpoint out for AWS itself")
+	return true
+}
+
+// storeAudience refuses an assertion that works at AWS, or at another store, for
+// an endpoint that is neither: whoever runs it could carry our assertion there,
+// past the session policy, the ttl and the journal. An endpoint on this machine
+// is run by who runs the gateway, and AWS runs those below its own names.
+func (c *checker) storeAudience(n *strictyaml.Node, t Target) {
+	u, err := url.Parse(t.endpoint())
+	if host := strings.ToLower(u.Hostname()); err != nil || loopbackHost(host) || strings.HasSuffix(host, ".amazonaws.com") || strings.HasSuffix(host, ".amazonaws.com.cn") {
+		return
+	}
+	at := n.Find("audience")
+	if cloudAudience(t.Audience) || t.Audience == defaultAWSAudience {
+		c.r.Error(at, "audience-reserved", t.Audience+" is AWS's own audience: the endpoint could show our assertion to AWS", "write an audience that only this endpoint takes")
+		return
+	}
+	for name, other := range c.config.Targets {
+		if other.Type == targetAWS && other.Audience == t.Audience && other.endpoint() != t.endpoint() {
+			c.r.Error(at, "audience-reserved", "the target "+name+" at another endpoint has this audience too: either could show our assertion to the other", "give each endpoint its own audience")
+			return
+		}
+	}
 }
 
 // cloudTargetAudience reports the audience of a configured cloud target.

@@ -48,7 +48,7 @@ var errMissing = errors.New("no such file")
 // variables and files of the tests.
 func lookup(name string) (string, bool) {
 	v, ok := map[string]string{
-		"HOST": "id.acme.example", "EMPTY": "", "SECRET": "hunter2", "LINES": "hunter2\nx", "HOST_ONLY_ISSUER": "https://10.77.88.99", "PASSWORD": "hunter2",
+		"HOST": "id.acme.example", "EMPTY": "", "SECRET": "hunter2", "LINES": "hunter2\nx", "HOST_ONLY_ISSUER": "https://10.77.88.99", "PASSWORD": "hunter2", "IAM_VARIABLE": "${aws:username}",
 	}[name]
 	return v, ok
 }
@@ -340,6 +340,13 @@ func TestConfigRefuses(t *testing.T) {
 		"aws at an endpoint and user": {aws("endpoint: https://u@sts.acme.example"), "23 aws-endpoint"},
 		"aws at an endpoint's query":  {aws("endpoint: https://sts.acme.example/?x"), "23 aws-endpoint"},
 		"aws at an empty endpoint":    {aws("endpoint: \"\""), "23 empty"},
+		"a store with AWS's audience": {aws("endpoint: https://sts.store.example"), "22 audience-reserved"},
+		"a store that writes it":      {aws("endpoint: https://sts.store.example\n    audience: sts.amazonaws.com"), "24 audience-reserved"},
+		"two stores, one audience": {
+			aws("endpoint: https://sts.store.example\n    audience: https://stores.example\n  other: {type: aws, endpoint: \"https://sts.other.example\", audience: https://stores.example}"),
+			"24 audience-reserved,25 audience-reserved",
+		},
+		"an IAM variable as audience": {aws("endpoint: https://sts.store.example\n    audience: \"${env:IAM_VARIABLE}\""), "24 audience-invalid"},
 		"a jwt for an aws target":     {aws("account: \"111122223333\"\n    region: eu-central-1\n    audience: https://aws.acme.example\n  other: {type: jwt, audience: https://aws.acme.example}"), "26 audience-reserved"},
 		"an unknown target":           {target("type: jtw\n    audience: x"), "22 target-type"},
 		"a target without audience":   {target("type: jwt"), "22 required"},

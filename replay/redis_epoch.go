@@ -41,7 +41,9 @@ func (w *watermark) refuses(r Reservation, now time.Time) error {
 	if r.Use == UntilExpiry && r.Nonce == "" {
 		return nil
 	}
-	until := time.UnixMilli(w.ms).Add(max(0, r.ClockSkew))
+	// Rounded up, as tokens carry whole seconds: one that was fetched after the wait
+	// must not seem older than its end.
+	until := time.UnixMilli(w.ms).Add(max(0, r.ClockSkew) + time.Second - time.Nanosecond).Truncate(time.Second)
 	switch {
 	case now.Before(until):
 		return &NotYetError{Until: until}

@@ -143,6 +143,27 @@ func TestFirstStart(t *testing.T) {
 	r.must(t, r.token("second", 3, replay.Once), false)
 }
 
+// TestTheWaitEndsOnAWholeSecond: tokens carry whole seconds, so one that is
+// fetched when the wait ends must not seem older than its end.
+func TestTheWaitEndsOnAWholeSecond(t *testing.T) {
+	t.Parallel()
+	s := redisrig.Start(t, redisrig.Options{})
+	r := single(t, s.Addr(), &shift{})
+	token := r.token("whole", 1, replay.Once)
+	var notYet *replay.NotYetError
+	r.eventually(t, "a wait", func() bool {
+		_, err := r.Reserve(t.Context(), token)
+		return errors.As(err, &notYet)
+	})
+	if !notYet.Until.Equal(notYet.Until.Truncate(time.Second)) {
+		t.Fatalf("the wait ends at %s", notYet.Until)
+	}
+	r.clock.advance(time.Until(notYet.Until) + 10*time.Millisecond)
+	fresh := r.token("fresh", 2, replay.Once)
+	fresh.IssuedAt = r.clock.now().Truncate(time.Second)
+	r.must(t, fresh, true)
+}
+
 func TestLoss(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
