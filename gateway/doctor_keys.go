@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -119,29 +121,35 @@ func verifies(pub crypto.PublicKey, sum, sig []byte) bool {
 	return false
 }
 
-// published compares the key set that others see with ours.
-func (e *examination) published(v *verdict, set []map[string]any) {
+// published compares the key set that others see with ours, by the keys'
+// thumbprints: a name alone says nothing of the key below it.
+func (e *examination) published(v *verdict, raw []byte) {
+	const next = "cambio keys publish DIR, where a bucket publishes; else look whether this is another gateway's name"
+	// Two keys under one name are each taken by some relying party, and a private
+	// member makes a signer of every reader: such a set is refused as a whole.
+	set, err := issuer.ReadKeySet(raw)
+	if err != nil {
+		v.add(DoctorFail, "publish it anew, and find out who changed it; if it shows a private member (d, p, q), cambio keys revoke that key at once", "the key set is not as we write it: %s", err)
+		return
+	}
 	ring, err := e.ring()
 	if err != nil {
 		v.add(DoctorWarn, "see the check keys", "there are no keys of ours to compare with")
 		return
 	}
-	shown := map[string]map[string]any{}
-	for _, jwk := range set {
-		kid, _ := jwk["kid"].(string)
-		shown[kid] = jwk
+	shown := map[string]bool{}
+	for _, kid := range set.KIDs() { // each the thumbprint of its key, which was checked
+		shown[kid] = true
 	}
 	ours := issuer.Prune(ring, e.env.Now()).Keys
-	const next = "cambio keys publish DIR, where a bucket publishes; else look whether this is another gateway's name"
 	good := 0
 	for _, k := range ours {
-		have, there := shown[k.KID]
-		delete(shown, k.KID)
+		kid, err := issuer.KeyID(k.Signer.Public())
+		there := err == nil && shown[kid]
+		delete(shown, kid)
 		switch {
-		case there && sameKey(have, k.PublicJWK()):
-			good++
 		case there:
-			v.add(DoctorFail, next, "key %.8s is there as another key", k.KID)
+			good++
 		case k.State == issuer.Active:
 			v.add(DoctorFail, next, "the active %s key %.8s is missing: what it signs is refused", k.Alg, k.KID)
 		case k.State == issuer.Next:
@@ -153,20 +161,10 @@ func (e *examination) published(v *verdict, set []map[string]any) {
 	v.note("%d of our %s found", good, countOf(len(ours), "key"))
 	if len(shown) > 0 {
 		var kids []string
-		for kid := range shown {
+		for _, kid := range slices.Sorted(maps.Keys(shown)) {
 			kids = append(kids, fmt.Sprintf("%.8q", kid))
 		}
 		// Whoever holds such a key signs as any workload.
 		v.add(DoctorWarn, "find out whose it is: an old one that a bucket keeps, another replica's, or a stranger's", "%s there that we do not hold: %s", countOf(len(shown), "key"), strings.Join(kids[:min(len(kids), 3)], ", "))
 	}
-}
-
-// sameKey compares the members that make a key.
-func sameKey(have, want map[string]any) bool {
-	for _, member := range []string{"kty", "n", "e", "crv", "x", "y"} {
-		if have[member] != want[member] {
-			return false
-		}
-	}
-	return true
 }

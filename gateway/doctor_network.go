@@ -3,13 +3,13 @@ package gateway
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"encoding/xml"
 	"errors"
 	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"cambio/exchange"
+	"cambio/issuer"
 	"cambio/providers"
 	"cambio/providers/oidc"
 	"cambio/trust"
@@ -40,39 +41,86 @@ func (e *examination) issuer(ctx context.Context) []DoctorCheck {
 	if err != nil {
 		return []DoctorCheck{failed(v.Name, unreachable, "discovery: %s", err), skipped(keys.Name, "see the check issuer")}
 	}
-	var document struct {
-		Issuer string `json:"issuer"`
-		Keys   string `json:"jwks_uri"`
-	}
-	if err := json.Unmarshal(a.body, &document); err != nil {
-		return []DoctorCheck{failed(v.Name, unreachable, "discovery is not JSON"), skipped(keys.Name, "see the check issuer")}
-	}
 	v.note("discovery in %s", a.took.Round(time.Millisecond))
-	if document.Issuer != e.c.Issuer {
-		v.add(DoctorFail, "make issuer: and what is published one and the same", "the document's issuer is %.200q, configured is %q: every relying party refuses", document.Issuer, e.c.Issuer)
-	} else {
-		v.note("its issuer is byte for byte ours")
-	}
-	at, err := url.Parse(document.Keys)
-	if err != nil || at.Host == "" || at.User != nil || at.Scheme != "https" && !strings.HasPrefix(e.c.Issuer, at.Scheme+":") {
-		v.add(DoctorFail, "publish the documents anew", "jwks_uri is no URL that a relying party would call")
+	keysAt, ok := e.discovery(v, a.body)
+	if !ok {
 		return []DoctorCheck{v.end(), skipped(keys.Name, "see the check issuer")}
 	}
-	a, err = e.fetch(ctx, document.Keys, "")
+	a, err = e.fetch(ctx, keysAt, "")
 	if err != nil {
 		return []DoctorCheck{v.end(), failed(keys.Name, unreachable, "key set: %s", err)}
 	}
-	var set struct {
-		Keys []map[string]any `json:"keys"`
-	}
-	if err := json.Unmarshal(a.body, &set); err != nil {
-		return []DoctorCheck{v.end(), failed(keys.Name, unreachable, "the key set is not JSON")}
-	}
-	e.published(keys, set.Keys)
+	e.published(keys, a.body)
 	if age := maxAge(a.header); age > longCache {
 		keys.add(DoctorWarn, "serve it with max-age=300", "caches may keep it for %s: a revoked key stays accepted as long", age)
 	}
 	return []DoctorCheck{v.end(), keys.end()}
+}
+
+// discovery compares the discovery document that others see with ours, and
+// returns where it sends them for the keys; false where nobody could call that.
+func (e *examination) discovery(v *verdict, body []byte) (keysAt string, ok bool) {
+	const next = "publish the documents anew (cambio keys publish DIR, where a bucket publishes), and find out who changed them"
+	document, err := oidc.ReadObject(body)
+	if err != nil {
+		v.add(DoctorFail, next, "discovery is not JSON in which each name stands once")
+		return "", false
+	}
+	if document["issuer"] != e.c.Issuer {
+		v.add(DoctorFail, "make issuer: and what is published one and the same", "the document's issuer is %.200q, configured is %q: every relying party refuses", document["issuer"], e.c.Issuer)
+	}
+	keysAt, _ = document["jwks_uri"].(string)
+	at, err := url.Parse(keysAt)
+	if err != nil || at.Host == "" || at.User != nil || at.Scheme != "https" && !strings.HasPrefix(e.c.Issuer, at.Scheme+":") {
+		v.add(DoctorFail, next, "jwks_uri is no URL that a relying party would call")
+		return "", false
+	}
+	// Whoever answers there decides whose signature counts as ours, today with our
+	// keys, tomorrow with his.
+	if keysAt != e.c.Issuer+"/keys" {
+		v.add(DoctorFail, next, "it sends relying parties to %.200q for the keys, not to %s/keys", keysAt, e.c.Issuer)
+	}
+	e.members(v, next, document)
+	if v.Status == DoctorPass {
+		v.note("it is member for member ours")
+	}
+	return keysAt, true
+}
+
+// members compares what else discovery says, such as the algorithms, with what
+// this program publishes.
+func (e *examination) members(v *verdict, next string, shown map[string]any) {
+	ring, err := e.ring()
+	if err != nil {
+		v.note("beside issuer and jwks_uri it was not compared: there are no keys to publish with")
+		return
+	}
+	raw, _, err := issuer.Publication(e.c.Issuer, ring, e.env.Now())
+	if err != nil {
+		v.add(DoctorFail, "see the check keys", "what to publish cannot be said: %s", err)
+		return
+	}
+	ours, err := oidc.ReadObject(raw)
+	if err != nil {
+		v.add(DoctorFail, "report this", "our own discovery document: %s", err)
+		return
+	}
+	delete(ours, "issuer") // compared before
+	delete(ours, "jwks_uri")
+	var differ []string
+	for name, value := range ours {
+		if !reflect.DeepEqual(value, shown[name]) {
+			differ = append(differ, name)
+		}
+	}
+	for name := range shown {
+		if _, known := ours[name]; !known && name != "issuer" && name != "jwks_uri" {
+			differ = append(differ, fmt.Sprintf("%.40q", name))
+		}
+	}
+	if slices.Sort(differ); len(differ) > 0 {
+		v.add(DoctorFail, next, "it is not what this version publishes: %s", strings.Join(differ[:min(len(differ), 5)], ", "))
+	}
 }
 
 // fetch gets a document of the issuer.

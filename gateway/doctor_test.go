@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"io"
 	"maps"
 	"math/big"
@@ -180,48 +181,92 @@ func TestDoctorIssuer(t *testing.T) {
 	mux := http.NewServeMux()
 	front := httptest.NewServer(mux)
 	t.Cleanup(front.Close)
-	document := func(issuer, keys string) http.HandlerFunc {
+	raw, keys := p.rig.Get(p.config.Issuer, "/.well-known/openid-configuration").Raw, p.rig.Get(p.config.Issuer, "/keys").Raw
+	// discovery is ours under another name, with a member changed.
+	discovery := func(name, old, with string) http.HandlerFunc {
+		text := strings.ReplaceAll(raw, p.config.Issuer, front.URL+name)
+		if !strings.Contains(text, old) {
+			t.Fatalf("discovery has no %s", old)
+		}
 		return func(w http.ResponseWriter, _ *http.Request) {
-			_ = json.NewEncoder(w).Encode(map[string]string{"issuer": issuer, "jwks_uri": keys})
+			_, _ = io.WriteString(w, strings.Replace(text, old, with, 1))
 		}
 	}
-	ours := p.config.Issuer + "/keys"
 	for name, h := range map[string]http.HandlerFunc{
-		"/slash":    document(front.URL+"/slash/", ours),
-		"/stranger": document(front.URL+"/stranger", front.URL+"/strange-keys"),
-		"/nokeys":   document(front.URL+"/nokeys", front.URL+"/gone"),
-		"/file":     document(front.URL+"/file", "file:///etc/passwd"),
-		"/cached":   document(front.URL+"/cached", front.URL+"/cached-keys"),
-		"/half":     document(front.URL+"/half", front.URL+"/half-keys"),
-		"/moved":    func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, p.config.Issuer, http.StatusFound) },
-		"/text":     func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>\x1b[2J")) },
-		"/huge":     func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(bytes.Repeat([]byte(" "), 1<<20)) },
+		"/slash":     discovery("/slash", `/slash",`, `/slash/",`),
+		"/file":      discovery("/file", front.URL+"/file/keys", "file:///etc/passwd"),
+		"/elsewhere": discovery("/elsewhere", front.URL+"/elsewhere/keys", front.URL+"/copy/keys"),
+		"/weak":      discovery("/weak", `["RS256",`, `["none","RS256",`),
+		"/more":      discovery("/more", `{`, `{"authorization_endpoint":"https://evil.example",`),
+		"/twice":     discovery("/twice", `{`, `{"jwks_uri":"https://evil.example/keys",`),
+		"/moved":     func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, p.config.Issuer, http.StatusFound) },
+		"/text":      func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>\x1b[2J")) },
+		"/huge":      func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(bytes.Repeat([]byte(" "), 1<<20)) },
 	} {
 		mux.HandleFunc(name+"/.well-known/openid-configuration", h)
+		mux.HandleFunc(name+"/keys", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, keys) })
 	}
-	mux.HandleFunc("/strange-keys", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(voice.JWKS()) })
-	mux.HandleFunc("/cached-keys", func(w http.ResponseWriter, _ *http.Request) {
+	var set struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if err := json.Unmarshal([]byte(keys), &set); err != nil {
+		t.Fatal(err)
+	}
+	var first struct{ KID string }
+	if err := json.Unmarshal(set.Keys[0], &first); err != nil {
+		t.Fatal(err)
+	}
+	own, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	twin, err := json.Marshal(issuer.Key{KID: first.KID, Alg: issuer.ES256, Signer: own}.PublicJWK()) // our key's name, his key
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, body := range map[string]string{
+		"/copy":     keys,
+		"/indented": strings.ReplaceAll(keys, ",", ",\n  "),
+		"/stranger": string(voice.JWKS()),
+		"/half":     fmt.Sprintf(`{"keys":[%s,%s]}`, set.Keys[0], set.Keys[1]), // the active ones come first
+		"/none":     `{"keys":[]}`,
+		"/twins":    strings.Replace(keys, "[", "["+string(twin)+",", 1),
+		"/replaced": strings.Replace(keys, string(set.Keys[0]), string(twin), 1),
+		"/again":    strings.Replace(keys, "[", "["+string(set.Keys[0])+",", 1),
+		"/private":  strings.Replace(keys, `{"kty":`, `{"d":"c2VjcmV0","kty":`, 1),
+		"/page":     "<html>",
+	} {
+		mux.HandleFunc(name+"/.well-known/openid-configuration", discovery(name, "", ""))
+		mux.HandleFunc(name+"/keys", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) })
+	}
+	mux.HandleFunc("/nokeys/.well-known/openid-configuration", discovery("/nokeys", "", ""))
+	mux.HandleFunc("/cached/.well-known/openid-configuration", discovery("/cached", "", ""))
+	mux.HandleFunc("/cached/keys", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Cache-Control", "public, max-age=86400")
-		_, _ = w.Write([]byte(p.rig.Get(p.config.Issuer, "/keys").Raw))
-	})
-	mux.HandleFunc("/half-keys", func(w http.ResponseWriter, _ *http.Request) {
-		var set struct {
-			Keys []json.RawMessage `json:"keys"`
-		}
-		if err := json.Unmarshal([]byte(p.rig.Get(p.config.Issuer, "/keys").Raw), &set); err != nil {
-			t.Error(err)
-		}
-		set.Keys = set.Keys[:2] // the active ones come first
-		_ = json.NewEncoder(w).Encode(set)
+		_, _ = io.WriteString(w, keys)
 	})
 	for _, c := range []struct {
 		path, check string
 		status      gateway.DoctorStatus
 		says        string
 	}{
+		{"/copy", "issuer", gateway.DoctorPass, "member for member ours"},
+		{"/copy", "issuer-keys", gateway.DoctorPass, "4 of our 4 keys found"},
+		{"/indented", "issuer-keys", gateway.DoctorPass, "4 of our 4 keys found"},
 		{"/slash", "issuer", gateway.DoctorFail, "every relying party refuses"},
+		{"/elsewhere", "issuer", gateway.DoctorFail, "for the keys, not to " + front.URL + "/elsewhere/keys"},
+		{"/elsewhere", "issuer-keys", gateway.DoctorPass, "4 of our 4 keys found"},
+		{"/weak", "issuer", gateway.DoctorFail, "id_token_signing_alg_values_supported"},
+		{"/more", "issuer", gateway.DoctorFail, "authorization_endpoint"},
+		{"/twice", "issuer", gateway.DoctorFail, "each name stands once"},
 		{"/stranger", "issuer-keys", gateway.DoctorFail, "is missing: what it signs is refused"},
 		{"/stranger", "issuer-keys", gateway.DoctorFail, "4 keys there that we do not hold"},
+		{"/none", "issuer-keys", gateway.DoctorFail, "is missing: what it signs is refused"},
+		{"/twins", "issuer-keys", gateway.DoctorFail, "under a name that is not its own"},
+		{"/replaced", "issuer-keys", gateway.DoctorFail, "under a name that is not its own"},
+		{"/again", "issuer-keys", gateway.DoctorFail, "not as we write it"},
+		{"/private", "issuer-keys", gateway.DoctorFail, "members that we do not publish"},
+		{"/page", "issuer-keys", gateway.DoctorFail, "not JSON"},
 		{"/nokeys", "issuer-keys", gateway.DoctorFail, "the answer is 404"},
 		{"/file", "issuer", gateway.DoctorFail, "jwks_uri is no URL"},
 		{"/cached", "issuer-keys", gateway.DoctorWarn, "caches may keep it for 24h0m0s"},
