@@ -21,7 +21,7 @@ func (c *Connection) Terraform() string {
 			label += "_" + account
 			alias = "  provider       = aws.account_" + account + "\n"
 		}
-		fmt.Fprintf(&b, "\n# Account %s. If it has a provider for this URL already, import it.\n", account)
+		fmt.Fprintf(&b, "\n# Account %s. If it has a provider for this URL already, import it, and keep its other audiences in the list.\n", account)
 		fmt.Fprintf(&b, "resource \"aws_iam_openid_connect_provider\" %s {\n%s  url            = %s\n  client_id_list = [%s]\n}\n", hcl(label), alias, hcl(c.Issuer), hcl(c.Audience))
 		for _, r := range roles {
 			c.terraformRole(&b, r, label, unique(labels, "cambio_"+identifier(r.role.name)))
@@ -95,8 +95,9 @@ func unique(taken map[string]bool, name string) string {
 }
 
 // CLI is the connection as a shell script of AWS CLI commands. It makes what does
-// not exist, and changes no role that does: the trust policy of one would be
-// replaced, and whoever uses it today locked out.
+// not exist, adds our audience to an identity provider that does, and changes no
+// role that does: the trust policy of one would be replaced, and whoever uses it
+// today locked out.
 func (c *Connection) CLI() string {
 	var b strings.Builder
 	b.WriteString("#!/bin/sh\n")
@@ -108,7 +109,12 @@ func (c *Connection) CLI() string {
 	names := map[string]bool{}
 	for _, roles := range c.accounts() {
 		fmt.Fprintf(&b, "%s)\n", roles[0].role.account)
-		fmt.Fprintf(&b, "aws iam get-open-id-connect-provider --open-id-connect-provider-arn=%s >/dev/null 2>&1 ||\n  aws iam create-open-id-connect-provider --url=%s --client-id-list=%s\n", shell(roles[0].Provider), shell(c.Issuer), shell(c.Audience))
+		// One that somebody else made may lack our audience, and AWS refuses then. To add
+		// one that is there changes nothing.
+		arn := shell(roles[0].Provider)
+		fmt.Fprintf(&b, "if aws iam get-open-id-connect-provider --open-id-connect-provider-arn=%s >/dev/null 2>&1; then\n", arn)
+		fmt.Fprintf(&b, "  aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn=%s --client-id=%s\n", arn, shell(c.Audience))
+		fmt.Fprintf(&b, "else\n  aws iam create-open-id-connect-provider --url=%s --client-id-list=%s\nfi\n", shell(c.Issuer), shell(c.Audience))
 		for _, r := range roles {
 			cliRole(&b, r, unique(names, r.role.name))
 		}
