@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"cambio/providers"
+	"cambio/trust"
 	"cambio/trust/strictyaml"
 )
 
@@ -23,7 +24,10 @@ type Imported struct {
 // left out is what narrows. claims hold the ids of the repositories that the
 // policy names, see [providers.ImportAWS].
 func ImportAWS(config *Config, file string, policy []byte, claims [][]byte, l Labels, now time.Time) ([]Imported, strictyaml.Findings) {
-	drafts, role, findings := providers.ImportAWS(file, policy, func(issuer string) string { return platformOf(config, issuer) }, claims)
+	drafts, role, findings := providers.ImportAWS(file, policy, providers.ImportWorld{
+		Platform: func(issuer string) string { return platformOf(config, issuer) },
+		Declares: func(issuer, claim string) bool { return declares(config, issuer, claim) },
+	}, claims)
 	report := func(severity strictyaml.Severity, where, id, message, fix string) {
 		findings = append(findings, strictyaml.Finding{ID: id, Severity: severity, File: file, Field: where, Message: message, Fix: fix})
 	}
@@ -56,6 +60,7 @@ func ImportAWS(config *Config, file string, policy []byte, claims [][]byte, l La
 			"Imported from the trust policy of " + l.Resource + ".",
 			"Review each line: what was let in before is not always what was meant.",
 		}
+		d.GrantHints = []string{"ttl: 1h   15m unless written; directly a job had an hour, unless it asked for less"}
 		document, err := d.YAML()
 		if err != nil {
 			report(strictyaml.Error, d.Where, "import-pattern", err.Error(), "write the document by hand")
@@ -66,6 +71,9 @@ func ImportAWS(config *Config, file string, policy []byte, claims [][]byte, l La
 	}
 	if findings.HasErrors() {
 		return nil, findings
+	}
+	if len(out) > 0 {
+		report(strictyaml.Info, "", "import-ttl", "a credential lives 15 minutes where the grant says no ttl; directly it lived an hour, unless the job asked for less", "write ttl where a job needs longer")
 	}
 	return out, findings
 }
@@ -86,6 +94,19 @@ func platformOf(config *Config, issuer string) string {
 		return config.IdentityProviders[name].Type
 	}
 	return providers.PlatformOf(issuer)
+}
+
+// declares reports whether every identity provider of this issuer has a claim of
+// this name that is a text.
+func declares(config *Config, issuer, claim string) bool {
+	names := providersOf(config, issuer)
+	if len(names) == 0 {
+		return false
+	}
+	world := World(*config)
+	return !slices.ContainsFunc(names, func(name string) bool {
+		return world.Providers[name].Claims[claim].Type != trust.StringClaim
+	})
 }
 
 // providersOf are the identity providers with this issuer.

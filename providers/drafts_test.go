@@ -29,7 +29,7 @@ func draftWorld() trust.World {
 	for name, platform := range providers.Platforms() {
 		p := trust.Provider{Platform: platform.Platform, TokenUse: platform.TokenUse}
 		if name == "oidc" {
-			p.Claims, p.Anchors = map[string]trust.Claim{"project": {Type: trust.StringClaim}}, []string{"project"}
+			p.Claims, p.Anchors = map[string]trust.Claim{"project": {Type: trust.StringClaim}, "azp": {Type: trust.StringClaim}}, []string{"project"}
 		}
 		w.Providers[name] = p
 	}
@@ -217,13 +217,20 @@ func rolePolicy(condition string) string {
 		"Principal": {"Federated": "arn:aws:iam::111122223333:oidc-provider/%s"}, "Action": "sts:AssumeRoleWithWebIdentity", "Condition": %s}]}`, githubIssuer, condition)
 }
 
+// importWorld is a configuration whose issuer kc.acme.example alone has azp.
+func importWorld() providers.ImportWorld {
+	return providers.ImportWorld{Platform: providers.PlatformOf, Declares: func(issuer, claim string) bool {
+		return issuer == "https://kc.acme.example" && claim == "azp"
+	}}
+}
+
 func imported(t *testing.T, policy string, known ...map[string]any) ([]providers.Imported, []string) {
 	t.Helper()
 	var claims [][]byte
 	for _, k := range known {
 		claims = append(claims, encode(t, k))
 	}
-	drafts, _, findings := providers.ImportAWS("role.json", []byte(policy), providers.PlatformOf, claims)
+	drafts, _, findings := providers.ImportAWS("role.json", []byte(policy), importWorld(), claims)
 	return drafts, ids(findings)
 }
 
@@ -283,7 +290,8 @@ func TestImportGitHub(t *testing.T) {
 		},
 		{
 			name: "an environment with a colon", policy: sub("StringEquals", "repo:acme/payments:environment:eu%3Aprod"), known: []map[string]any{payments}, docs: 1,
-			may: []map[string]any{job("environment", "eu:prod", "ref", "refs/heads/x")}, mayNot: []map[string]any{main, prod},
+			findings: []string{"info import-narrower"},
+			may:      []map[string]any{job("environment", "eu:prod", "ref", "refs/heads/x")}, mayNot: []map[string]any{main, prod},
 		},
 		{
 			name: "pull requests", policy: sub("StringEquals", "repo:acme/payments:pull_request"), known: []map[string]any{payments}, docs: 1,
@@ -292,12 +300,12 @@ func TestImportGitHub(t *testing.T) {
 		},
 		{
 			name: "anything of a repository", policy: sub("StringLike", "repo:acme/payments:*"), known: []map[string]any{payments}, docs: 1,
-			findings: []string{"warning import-broad"},
+			findings: []string{"info import-narrower", "warning import-broad"},
 			may:      []map[string]any{main, prod}, mayNot: []map[string]any{pull, job("ref", "refs/heads/main", "repository_id", "5")},
 		},
 		{
 			name: "anything of an owner", policy: sub("StringLike", "repo:acme/*"), known: []map[string]any{orders}, docs: 1,
-			findings: []string{"warning import-broad"},
+			findings: []string{"info import-narrower", "warning import-broad"},
 			may:      []map[string]any{main, job("repository_id", "5")}, mayNot: []map[string]any{job("repository_owner_id", "1")},
 		},
 		{
@@ -308,7 +316,7 @@ func TestImportGitHub(t *testing.T) {
 		},
 		{
 			name: "a name that lacks its colon", policy: sub("StringLike", "repo:acme@9919/payments*"), docs: 1,
-			findings: []string{"warning import-broad"},
+			findings: []string{"info import-narrower", "warning import-broad"},
 			may:      []map[string]any{main, job("repository", "acme/payments-evil", "repository_id", "6")},
 		},
 		{
@@ -317,13 +325,14 @@ func TestImportGitHub(t *testing.T) {
 		},
 		{
 			name: "two repositories", policy: sub("StringEquals", "repo:acme/payments:ref:refs/heads/main", "repo:acme/orders:environment:prod"), known: []map[string]any{payments, orders}, docs: 2,
-			may: []map[string]any{main, job("repository_id", "5", "environment", "prod")}, mayNot: []map[string]any{prod, job("repository_id", "5", "ref", "refs/heads/main")},
+			findings: []string{"info import-narrower"},
+			may:      []map[string]any{main, job("repository_id", "5", "environment", "prod")}, mayNot: []map[string]any{prod, job("repository_id", "5", "ref", "refs/heads/main")},
 		},
 		{
 			name: "claims of their own", docs: 1,
 			policy: rolePolicy(fmt.Sprintf(`{"StringEquals": {"%[1]s:repository_id": "41881900", "%[1]s:repository_owner_id": "9919", "%[1]s:ref": ["refs/heads/main"]}}`, githubIssuer)),
 			// No sub, so that the kind of job is open, and the ref is not.
-			may: []map[string]any{main, prod}, mayNot: []map[string]any{job("ref", "refs/heads/x")}, findings: nil,
+			may: []map[string]any{main, prod}, mayNot: []map[string]any{job("ref", "refs/heads/x")}, findings: []string{"info import-narrower"},
 		},
 		{
 			name: "a workflow beside sub", docs: 1,
@@ -418,6 +427,8 @@ func TestImportOthers(t *testing.T) {
 		host = "oidc.eks.eu-central-1.amazonaws.com/id/ABC"
 		eks  = "arn:aws:iam::111122223333:oidc-provider/" + host
 		own  = "arn:aws:iam::111122223333:oidc-provider/ci.acme.example"
+
+		keycloak = "arn:aws:iam::111122223333:oidc-provider/kc.acme.example"
 	)
 	for _, c := range []struct {
 		name, policy, platform string
@@ -452,6 +463,17 @@ func TestImportOthers(t *testing.T) {
 		{"a Google address", statement("accounts.google.com", `{"StringEquals": {"accounts.google.com:sub": "113000000000000000001", "accounts.google.com:email": "x"}}`), "gcp", []string{"error import-condition"}, nil},
 
 		{"claims of another issuer", statement(own, `{"StringEquals": {"ci.acme.example:project": "p1"}, "StringLike": {"ci.acme.example:sub": "p1-*"}}`), "oidc", []string{"warning import-narrower"}, []map[string][]any{
+			{"/project": {"p1"}},
+		}},
+		// AWS compares aud with azp, where a token has one: which client.
+		{"the client of an issuer", statement(keycloak, `{"StringEquals": {"kc.acme.example:project": "p1", "kc.acme.example:aud": "deployer"}}`), "oidc", []string{"info import-audience"}, []map[string][]any{
+			{"/project": {"p1"}, "/azp": {"deployer"}},
+		}},
+		{"clients of an issuer", statement(keycloak, `{"StringEquals": {"kc.acme.example:project": "p1"}, "ForAnyValue:StringEquals": {"kc.acme.example:AUD": ["a", "b"]}}`), "oidc", []string{"info import-audience"}, []map[string][]any{
+			{"/project": {"p1"}, "/azp": {"a", "b"}},
+		}},
+		{"a client twice", statement(keycloak, `{"StringEquals": {"kc.acme.example:project": "p1", "kc.acme.example:aud": "a", "kc.acme.example:azp": "a"}}`), "oidc", []string{"error import-condition"}, nil},
+		{"a client that no claim says", statement(own, `{"StringEquals": {"ci.acme.example:project": "p1", "ci.acme.example:aud": "deployer"}}`), "oidc", []string{"warning import-audience"}, []map[string][]any{
 			{"/project": {"p1"}},
 		}},
 		{"the audience of another issuer", statement(own, `{"StringEquals": {"ci.acme.example:aud": "x"}}`), "oidc", []string{"error import-no-anchor"}, nil},
@@ -492,6 +514,12 @@ func TestImportRefusesPolicies(t *testing.T) {
 		{"people alone", `{"Version": "2012-10-17", "Statement": [` + other + `]}`, []string{"error import-nothing", "info import-not-web-identity"}, 0},
 		{"another action too", edit(`"sts:AssumeRoleWithWebIdentity"`, `["sts:AssumeRoleWithWebIdentity", "sts:AssumeRole"]`), []string{"info import-not-web-identity"}, 1},
 		{"another action", edit(`"sts:AssumeRoleWithWebIdentity"`, `"sts:TagSession"`), []string{"error import-nothing", "info import-not-web-identity"}, 0},
+		{"an action without capitals", edit(`"sts:AssumeRoleWithWebIdentity"`, `["STS:assumerolewithwebidentity", "sts:tagsession"]`), nil, 1},
+		{"all of STS", edit(`"sts:AssumeRoleWithWebIdentity"`, `"sts:*"`), []string{"warning import-action"}, 1},
+		{"everything", edit(`"sts:AssumeRoleWithWebIdentity"`, `"*"`), []string{"warning import-action"}, 1},
+		{"actions that begin so", edit(`"sts:AssumeRoleWithWebIdentity"`, `["sts:TagSession", "sts:assumerole*"]`), []string{"warning import-action"}, 1},
+		{"actions that end so", edit(`"sts:AssumeRoleWithWebIdentity"`, `"sts:*With?ebIdentity"`), []string{"warning import-action"}, 1},
+		{"a wildcard for another", edit(`"sts:AssumeRoleWithWebIdentity"`, `["sts:AssumeRoleWithS*", "sts:AssumeRoleWithWebIdentity?", "sts:*WithWeb"]`), []string{"error import-nothing", "info import-not-web-identity"}, 0},
 		{"it denies", edit(`"Allow"`, `"Deny"`), []string{"error import-deny"}, 0},
 		{"no effect", edit(`"Allow"`, `"allow"`), []string{"error import-syntax"}, 0},
 		{"everybody", edit(`{"Federated": "arn:aws:iam::111122223333:oidc-provider/token.actions.githubusercontent.com"}`, `"*"`), []string{"error import-principal"}, 0},
@@ -514,7 +542,7 @@ func TestImportRefusesPolicies(t *testing.T) {
 			}
 		})
 	}
-	_, role, _ := providers.ImportAWS("role.json", []byte(`{"Role": {"Arn": "`+roleARN+`", "AssumeRolePolicyDocument": `+good+`}}`), providers.PlatformOf, nil)
+	_, role, _ := providers.ImportAWS("role.json", []byte(`{"Role": {"Arn": "`+roleARN+`", "AssumeRolePolicyDocument": `+good+`}}`), importWorld(), nil)
 	if role != roleARN {
 		t.Errorf("role %s", role)
 	}
@@ -525,7 +553,7 @@ func FuzzImport(f *testing.F) {
 	f.Add(rolePolicy(fmt.Sprintf(`{"StringLike": {"%s:sub": ["repo:acme@9919/pay*:ref:refs/heads/*", "repo:acme@9919/x@1:environment:\"\n"]}}`, githubIssuer)))
 	f.Add(`{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Principal": {"Federated": "accounts.google.com"}, "Action": "sts:AssumeRoleWithWebIdentity", "Condition": {"StringEquals": {"accounts.google.com:sub": "113000000000000000001"}}}}`)
 	f.Fuzz(func(t *testing.T, policy string) {
-		drafts, _, findings := providers.ImportAWS("role.json", []byte(policy), providers.PlatformOf, nil)
+		drafts, _, findings := providers.ImportAWS("role.json", []byte(policy), importWorld(), nil)
 		if findings.HasErrors() {
 			return
 		}

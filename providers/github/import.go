@@ -44,6 +44,10 @@ func Import(f draft.Foreign, known []map[string]any, notes *draft.Notes) []draft
 	}
 	docs := make([]draft.Document, len(im.jobs))
 	for i, j := range im.jobs {
+		if j.kind == anyJob || j.kind == environment {
+			// GitHub's subject is then the same for a push and for a pull request.
+			notes.Info(f.Where, "import-narrower", draft.Show(j.name)+": pull requests are let in today, and the document refuses them: only one that names their event takes them", "where they are meant, write one with event_name: pull_request, which grants no more than a stranger may have")
+		}
 		docs[i] = j.document()
 		im.narrow(&docs[i], extra)
 	}
