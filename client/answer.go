@@ -61,6 +61,8 @@ type Refusal struct {
 	Description string        //
 	DecisionID  string        // "" when something else than a gateway answered
 	RetryAfter  time.Duration // 0: not said
+
+	renewed bool // the next attempt shows a token that is younger than the refusal
 }
 
 func (r *Refusal) Error() string {
@@ -85,9 +87,24 @@ func (r *Refusal) Text() string {
 // Limited reports whether the gateway had too many requests of this caller.
 func (r *Refusal) Limited() bool { return r.Status == http.StatusTooManyRequests }
 
+// tooOld is what a gateway says to a token from before the loss of its replay
+// store, which may have remembered that the token was used. It is the one refusal
+// that a fresh token mends without anybody's doing.
+const tooOld = "Fetch a fresh token: this one was issued before the replay store restarted."
+
+// TooOld reports whether a token that is fetched from now on would be taken in
+// the place of this one.
+func (r *Refusal) TooOld() bool {
+	return r.Status == http.StatusBadRequest && r.Description == tooOld
+}
+
 // Retryable reports whether the same request may succeed later: the caller was
-// limited, or something that the answer rests on did not answer.
+// limited, something that the answer rests on did not answer, or the token was
+// too old and its source mints a fresh one for each attempt.
 func (r *Refusal) Retryable() bool {
+	if r.renewed && r.TooOld() {
+		return true
+	}
 	switch r.Status {
 	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return true

@@ -5,7 +5,7 @@
 // GitHub Actions job, a pod with a projected token, a machine at Google. A
 // [Client] shows it to the gateway and returns the [Credential]:
 //
-//	source, err := client.Detect(ctx, client.Env{Getenv: os.Getenv, ReadFile: os.ReadFile, Audience: server})
+//	source, err := client.Detect(ctx, client.Env{Getenv: os.Getenv, ReadFile: os.ReadFile, Server: server})
 //	...
 //	c := client.Client{Server: server}
 //	cred, err := c.Exchange(ctx, client.Request{Target: "orders-api"}, source)
@@ -56,6 +56,9 @@ type Client struct {
 	HTTP *http.Client
 	// Now is the clock that Credential.ExpiresAt is told by; nil means time.Now.
 	Now func() time.Time
+	// Waiting, if set, is called before each wait for another attempt, with the
+	// error that made it needed: a minute is long for whoever sees nothing happen.
+	Waiting func(err error, wait time.Duration)
 }
 
 // Request is what to ask for. Only Target is required; the zero value of every
@@ -80,7 +83,9 @@ type Request struct {
 // It tries again after 429, 502, 503, 504 and when nobody answers, waits as
 // long as the gateway's Retry-After asks, and gives up after a minute; every
 // attempt shows a fresh token, because the gateway may have used up the one
-// before. It never tries again after a refusal.
+// before. It never tries again after a refusal, but for that of a token from
+// before a loss of the gateway's replay store ([Refusal.TooOld]), and then only
+// where the source mints a fresh one (PerAudience).
 //
 // Where the source mints a token for each audience, the gateway is first asked
 // for a nonce (POST /nonce), and the token is requested for the audience with
@@ -112,7 +117,13 @@ func (c *Client) Exchange(ctx context.Context, r Request, source *Source) (Crede
 			return cred, nil
 		}
 		wait, again := retryIn(err, pause)
-		if !again || attempt == maxAttempts || sleep(ctx, wait) != nil {
+		if !again || attempt == maxAttempts || !fitsIn(ctx, wait) {
+			return Credential{}, err
+		}
+		if c.Waiting != nil {
+			c.Waiting(err, wait)
+		}
+		if sleep(ctx, wait) != nil {
 			return Credential{}, err
 		}
 		pause *= 2
@@ -142,7 +153,9 @@ func (c *Client) attempt(ctx context.Context, endpoint string, r Request, form u
 		return Credential{}, err
 	}
 	if a.status != http.StatusOK {
-		return Credential{}, parseRefusal(a)
+		refusal := parseRefusal(a)
+		refusal.renewed = source.PerAudience
+		return Credential{}, refusal
 	}
 	cred, err := parseCredential(a, r)
 	if err != nil {
@@ -287,12 +300,15 @@ func retryIn(err error, pause time.Duration) (time.Duration, bool) {
 	return pause, errors.Is(err, ErrUnreachable)
 }
 
-// sleep waits for d. It fails at once when the context would end first: a wait
-// that cannot be followed by an attempt only costs time.
+// fitsIn reports whether the context lasts longer than d: a wait that cannot be
+// followed by an attempt only costs time.
+func fitsIn(ctx context.Context, d time.Duration) bool {
+	deadline, ok := ctx.Deadline()
+	return !ok || time.Until(deadline) > d
+}
+
+// sleep waits for d, or until the context ends.
 func sleep(ctx context.Context, d time.Duration) error {
-	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= d {
-		return context.DeadlineExceeded
-	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

@@ -380,7 +380,7 @@ func TestRefusal(t *testing.T) {
 				t.Fatalf("error %v", err)
 			}
 			if *got != tt.want {
-				t.Error(cmp.Diff(tt.want, *got))
+				t.Errorf("%#v, want %#v", *got, tt.want)
 			}
 			if strings.Contains(err.Error(), "h.1.") {
 				t.Errorf("the error holds the token: %v", err)

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,9 +25,11 @@ type Env struct {
 	// TokenFile is the file that the user named, "-" for Stdin, "" for none.
 	TokenFile string
 	Stdin     io.Reader
-	// Audience is the gateway's issuer. It only completes the advice; a token is
-	// fetched for the audience that [Source.Token] is given.
+	// Audience is the audience that the gateway takes, and Server the gateway's
+	// URL, which it usually is. They only complete the advice; a token is fetched
+	// for the audience that [Source.Token] is given.
 	Audience string
+	Server   string
 }
 
 // Look is one place that was looked at in vain, and why.
@@ -174,7 +177,7 @@ func (d *detection) google(ctx context.Context) (*Source, error) {
 // none is the error for nothing found.
 func (d *detection) none() error {
 	if len(d.advice) == 0 {
-		d.advice = []string{"Name a file that holds the workload's token, or set CAMBIO_TOKEN or CAMBIO_TOKEN_FILE. The token's audience must be " + d.audience() + "."}
+		d.advice = []string{"Name a file that holds the workload's token, or set CAMBIO_TOKEN or CAMBIO_TOKEN_FILE. " + d.audienceAdvice()}
 	}
 	return &NoIdentityError{Looked: d.looked, Advice: strings.Join(d.advice, "\n")}
 }
@@ -183,11 +186,20 @@ func (d *detection) missed(place, why string) {
 	d.looked = append(d.looked, Look{Place: place, Found: why})
 }
 
+// audience is the one to put into a line to paste.
 func (d *detection) audience() string {
-	if d.env.Audience == "" {
-		return "the gateway's issuer"
+	return cmp.Or(d.env.Audience, d.env.Server, "the gateway's issuer")
+}
+
+// audienceAdvice says for whom a token must be, and when it is a guess.
+func (d *detection) audienceAdvice() string {
+	switch {
+	case d.env.Audience != "":
+		return "The token's audience must be " + d.env.Audience + "."
+	case d.env.Server != "":
+		return "The token's audience is usually the gateway's URL, here " + d.env.Server + "; whoever runs the gateway knows."
 	}
-	return d.env.Audience
+	return "The token's audience is usually the gateway's URL; whoever runs the gateway knows."
 }
 
 func (d *detection) getenv(name string) string {
