@@ -102,6 +102,24 @@ func TestOutcomeThatIsNotDurable(t *testing.T) {
 	}
 }
 
+// TestStopWhileTheCloudIsSlow: a stop that comes while the cloud makes the
+// credential holds it back, and the record names it.
+func TestStopWhileTheCloudIsSlow(t *testing.T) {
+	w := cloudWorld()
+	w.onMint = func() {
+		w.stops = trust.NewStopSet(7, []trust.Stop{{Kind: trust.StopTrust, What: "tr1"}})
+	}
+	res, err := w.broker(t).Exchange(t.Context(), request())
+	var e *exchange.Error
+	if !errors.As(err, &e) || e.Reason != trust.ReasonStopped || res != nil {
+		t.Fatalf("%v, %v", res, err)
+	}
+	last := w.last(t)
+	if last.Event != audit.ExchangeFailed || last.Handle != "ASIAX" || last.Replay.Outcome != "burnt" {
+		t.Errorf("recorded %+v", last)
+	}
+}
+
 // TestWhatTheTargetSaidIsForTheOwner: in the journal, and not in the answer.
 func TestWhatTheTargetSaidIsForTheOwner(t *testing.T) {
 	w := cloudWorld()

@@ -29,8 +29,12 @@ func (b *Broker) refuse(ctx context.Context, a *attempt, cause error) error {
 		if e.Code == Unavailable && a.proof.Workload == "" {
 			level = slog.LevelDebug // an unproven caller must not fill the log; who fetches keys tells once
 		}
-		b.c.Log.LogAttrs(ctx, level, "exchange failed", slog.String("decision_id", a.req.Decision),
-			slog.String("reason", string(e.Reason)), slog.Any("error", e.Err))
+		attrs := []slog.Attr{slog.String("decision_id", a.req.Decision), slog.String("reason", string(e.Reason))}
+		if e.Reason != trust.ReasonMintFailed {
+			// What a target said may repeat a claim's value; the journal alone has it.
+			attrs = append(attrs, slog.Any("error", e.Err))
+		}
+		b.c.Log.LogAttrs(ctx, level, "exchange failed", attrs...)
 	}
 	a.rec.Event, a.rec.Reason, a.rec.Replay = audit.ExchangeDenied, string(e.Reason), nil
 	if a.req.DryRun {

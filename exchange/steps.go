@@ -232,6 +232,12 @@ func (b *Broker) commit(ctx context.Context, a *attempt) error {
 		return Unanswered(trust.ReasonAuditSink, err)
 	}
 	a.committed = true
+	return b.judgeAgain(a)
+}
+
+// judgeAgain judges once more if the stop list is newer than the one that was
+// judged with.
+func (b *Broker) judgeAgain(a *attempt) error {
 	stops, err := b.c.Stops.Current(b.c.Now())
 	if err != nil {
 		return unstopped(err)
@@ -285,7 +291,8 @@ func (b *Broker) deliver(ctx context.Context, a *attempt, cred Credential) (*Res
 		Trust: a.rec.Trust, Target: a.rec.Target, Resource: a.rec.Resource, Handle: cred.Handle, Expires: cred.Expires,
 	}
 	if a.target.Cloud {
-		if err := b.commitOutcome(ctx, outcome); err != nil {
+		if err := b.settle(ctx, a, outcome); err != nil {
+			a.rec.Handle = cred.Handle // it exists: whoever reads of the failure can revoke it
 			return nil, b.refuse(ctx, a, err)
 		}
 	} else if err := b.c.Journal.Append(outcome); err != nil {
@@ -306,15 +313,19 @@ func (b *Broker) expiresIn(a *attempt, cred Credential) time.Duration {
 	return max(cred.Expires.Sub(from).Truncate(time.Second), time.Second)
 }
 
-// commitOutcome makes the outcome durable. Where it cannot, the credential stays
+// settle makes the outcome durable, and judges once more, as a cloud may have
+// taken longer than a stop has to act. Where either fails the credential stays
 // here; it exists all the same, so the token stays burnt.
-func (b *Broker) commitOutcome(ctx context.Context, outcome audit.Record) error {
+func (b *Broker) settle(ctx context.Context, a *attempt, outcome audit.Record) error {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
+	var e *Error
 	if err := b.c.Journal.Commit(ctx, outcome); err != nil {
-		e := Unanswered(trust.ReasonAuditSink, err)
-		e.Issued = true
-		return e
+		e = Unanswered(trust.ReasonAuditSink, err)
+	} else if !errors.As(b.judgeAgain(a), &e) {
+		return nil
 	}
-	return nil
+	withheld := *e
+	withheld.Issued = true
+	return &withheld
 }

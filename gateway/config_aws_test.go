@@ -33,6 +33,11 @@ func TestConfigOfAWS(t *testing.T) {
 	if diff := cmp.Diff([]string{"aws-arn-unchecked"}, infos); diff != "" {
 		t.Error(diff)
 	}
+	for _, own := range []string{"https://sts.eu-central-1.amazonaws.com", "https://sts.amazonaws.com", "https://vpce-0a1-b2.sts.eu-central-1.vpce.amazonaws.com"} {
+		if _, fs := parse(edit(t, jwt, "type: aws\n    endpoint: "+own)); fs.HasErrors() {
+			t.Errorf("%s: %v", own, fs)
+		}
+	}
 	if got := c.Targets["orders-api"]; *got.Endpoint != endpoint || got.Subject != "trust" {
 		t.Errorf("%+v", got)
 	}

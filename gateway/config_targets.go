@@ -96,7 +96,7 @@ func (c *checker) targetJWT(n *strictyaml.Node, t Target) Target {
 		// Whoever holds such a JWT has what the cloud's own target would have
 		// judged and narrowed.
 		c.r.Error(at, "audience-reserved", at.Show()+" is a cloud's audience: the JWT would open the cloud past its own target", "write the audience of the API")
-	case strings.EqualFold(strings.TrimSuffix(at.Text, "/"), c.config.Issuer):
+	case alike(at.Text, c.config.Issuer):
 		// The JWT would come back as a subject token for this gateway.
 		c.r.Error(at, "audience-reserved", at.Show()+" is our own issuer", "write the audience of the API")
 	}
@@ -107,6 +107,10 @@ var (
 	accountForm = regexp.MustCompile(`^[0-9]{12}$`)
 	regionForm  = regexp.MustCompile(`^[a-z]{2,4}(?:-[a-z]+)+-[0-9]{1,2}$`)
 )
+
+// ownSTS are the names of AWS's own service and of its endpoints in a VPC. Other
+// names below amazonaws.com belong to whoever rents them.
+var ownSTS = regexp.MustCompile(`^(?:sts(?:-fips)?(?:\.[a-z0-9-]+)?|vpce-[a-z0-9-]+\.sts\.[a-z0-9-]+\.vpce)\.amazonaws\.com(?:\.cn)?$`)
 
 // defaultAWSAudience is what AWS's own tools use.
 const defaultAWSAudience = "sts.amazonaws.com"
@@ -122,6 +126,9 @@ func (c *checker) targetAWS(n *strictyaml.Node, t Target) Target {
 		// policy that `cambio connect` prints.
 		if usable(at) && (!exactText(at.Text) || strings.Contains(at.Text, "${")) {
 			c.r.Error(at, "audience-invalid", at.Show()+" is not an audience", "write the exact text, without spaces, wildcards and ${")
+		} else if usable(at) && alike(at.Text, c.config.Issuer) {
+			// The assertion would come back as a subject token for this gateway.
+			c.r.Error(at, "audience-reserved", at.Show()+" is our own issuer", "write the audience of the cloud")
 		}
 	}
 	own := t.Endpoint == nil
@@ -175,10 +182,10 @@ func (c *checker) awsEndpoint(at *strictyaml.Node, t Target) bool {
 // storeAudience refuses an assertion that works at AWS, or at another store, for
 // an endpoint that is neither: whoever runs it could carry our assertion there,
 // past the session policy, the ttl and the journal. An endpoint on this machine
-// is run by who runs the gateway, and AWS runs those below its own names.
+// is run by who runs the gateway, and AWS runs those that have STS's own names.
 func (c *checker) storeAudience(n *strictyaml.Node, t Target) {
 	u, err := url.Parse(t.endpoint())
-	if host := strings.ToLower(u.Hostname()); err != nil || loopbackHost(host) || strings.HasSuffix(host, ".amazonaws.com") || strings.HasSuffix(host, ".amazonaws.com.cn") {
+	if err != nil || loopbackHost(u.Hostname()) || ownSTS.MatchString(strings.ToLower(u.Hostname())) {
 		return
 	}
 	at := n.Find("audience")
@@ -187,17 +194,22 @@ func (c *checker) storeAudience(n *strictyaml.Node, t Target) {
 		return
 	}
 	for name, other := range c.config.Targets {
-		if other.Type == targetAWS && other.Audience == t.Audience && other.endpoint() != t.endpoint() {
+		if other.Type == targetAWS && alike(other.Audience, t.Audience) && other.endpoint() != t.endpoint() {
 			c.r.Error(at, "audience-reserved", "the target "+name+" at another endpoint has this audience too: either could show our assertion to the other", "give each endpoint its own audience")
 			return
 		}
 	}
 }
 
+// alike reports audiences that careless readers take for one another.
+func alike(a, b string) bool {
+	return strings.EqualFold(strings.TrimSuffix(a, "/"), strings.TrimSuffix(b, "/"))
+}
+
 // cloudTargetAudience reports the audience of a configured cloud target.
 func (c *checker) cloudTargetAudience(aud string) bool {
 	for _, t := range c.config.Targets {
-		if t.Type == targetAWS && t.Audience != "" && t.Audience == aud {
+		if t.Type == targetAWS && t.Audience != "" && alike(t.Audience, aud) {
 			return true
 		}
 	}

@@ -342,6 +342,11 @@ func TestConfigRefuses(t *testing.T) {
 		"aws at an empty endpoint":    {aws("endpoint: \"\""), "23 empty"},
 		"a store with AWS's audience": {aws("endpoint: https://sts.store.example"), "22 audience-reserved"},
 		"a store that writes it":      {aws("endpoint: https://sts.store.example\n    audience: sts.amazonaws.com"), "24 audience-reserved"},
+		"a store below amazonaws.com": {aws("endpoint: https://abc123.execute-api.eu-central-1.amazonaws.com"), "22 audience-reserved"},
+		"a store with our own issuer": {aws("endpoint: https://sts.store.example\n    audience: https://id.acme.example/"), "24 audience-reserved"},
+		"a jwt for a store, and a slash": {
+			aws("endpoint: https://sts.store.example\n    audience: https://store.example\n  other: {type: jwt, audience: https://STORE.example/}"), "25 audience-reserved",
+		},
 		"two stores, one audience": {
 			aws("endpoint: https://sts.store.example\n    audience: https://stores.example\n  other: {type: aws, endpoint: \"https://sts.other.example\", audience: https://stores.example}"),
 			"24 audience-reserved,25 audience-reserved",

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net"
 
 	"github.com/redis/go-redis/v9"
@@ -27,6 +28,18 @@ func DialRedis(c *Redis, onConnect func(context.Context, *redis.Conn) error) red
 		}
 	}
 	replay.Bound(o)
+	if !c.TLS && c.Password == "" && !c.InsecureRedis {
+		// The addresses were checked; those that a Sentinel or a cluster names are
+		// found out here. In clear and without a password, whoever is on the way
+		// could say that no token was ever used.
+		dialer := &net.Dialer{Timeout: o.DialTimeout}
+		o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if !loopbackHostPort(addr) {
+				return nil, fmt.Errorf("gateway: redis: %s is off loopback, without TLS and password", addr)
+			}
+			return dialer.DialContext(ctx, network, addr)
+		}
+	}
 	// The mode is explicit: the library's guess takes two addresses for a cluster.
 	switch c.Mode {
 	case "sentinel":

@@ -70,7 +70,7 @@ func (u useOnce) refusal(err error) error {
 	switch {
 	case errors.As(err, &soon):
 		e := exchange.Unanswered(trust.ReasonReplayStore, err)
-		e.RetryAfter = soon.Until.Sub(u.now())
+		e.RetryAfter = max(soon.Until.Sub(u.now()), time.Second)
 		return e
 	case errors.Is(err, replay.ErrRestarted):
 		e := exchange.Refuse(trust.ReasonRestarted, err)

@@ -156,13 +156,20 @@ func TestNonce(t *testing.T) {
 			}
 		})
 	}
-	h, _ := handler(t, &spy{}, func(w *web.Config) { w.Nonces, w.Limiter = sealer{errors.New("SECRET")}, web.NewLimiter(1) })
+	h, outcomes := handler(t, &spy{}, func(w *web.Config) { w.Nonces, w.Limiter = sealer{errors.New("SECRET")}, web.NewLimiter(1) })
 	if w, _ := serve(h, ask("", nil)); w.Code != 500 || strings.Contains(w.Body.String(), "SECRET") {
 		t.Errorf("no randomness: %d %s", w.Code, w.Body)
 	}
 	serve(h, ask("", nil))
 	if w, _ := serve(h, ask("", nil)); w.Code != 429 {
 		t.Errorf("beyond the burst: %d", w.Code)
+	}
+	var counted []string
+	for _, o := range *outcomes {
+		counted = append(counted, o.Code)
+	}
+	if diff := cmp.Diff([]string{"server_error", "server_error", "limited"}, counted); diff != "" {
+		t.Error(diff)
 	}
 	without, _ := handler(t, &spy{}, nil)
 	if w, _ := serve(without, ask("", nil)); w.Code != 404 {

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"log/slog"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -31,18 +32,32 @@ type handed struct {
 // provider whose tokens the nonce is for. Whether there is such a provider is not
 // told: a nonce for another one opens nothing.
 func (s *server) nonce(w http.ResponseWriter, r *http.Request) {
-	provider, err := s.nonceProvider(w, r)
+	start := s.c.Now()
+	c := callOf(r.Context())
+	n, err := s.sealNonce(w, r)
 	if err != nil {
+		// A refused one is counted among the refusals; one that was handed out is no
+		// exchange.
+		c.err = err
+		s.c.Observe(outcomeOf(c, s.c.Now().Sub(start)))
 		s.refuse(w, r, err)
-		return
-	}
-	n, err := s.c.Nonces.Seal(provider, s.c.Now())
-	if err != nil {
-		s.refuse(w, r, &exchange.Error{Code: exchange.ServerError, Reason: trust.ReasonPanic, Err: err})
 		return
 	}
 	noStore(w.Header())
 	writeJSON(w, http.StatusOK, handed{n, int64(nonceLife / time.Second)})
+}
+
+func (s *server) sealNonce(w http.ResponseWriter, r *http.Request) (string, error) {
+	provider, err := s.nonceProvider(w, r)
+	if err != nil {
+		return "", err
+	}
+	n, err := s.c.Nonces.Seal(provider, s.c.Now())
+	if err != nil {
+		s.c.Log.ErrorContext(r.Context(), "no nonce can be made", slog.Any("error", err))
+		return "", &exchange.Error{Code: exchange.ServerError, Reason: trust.ReasonPanic, Err: err}
+	}
+	return n, nil
 }
 
 func (s *server) nonceProvider(w http.ResponseWriter, r *http.Request) (string, error) {
