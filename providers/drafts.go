@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"slices"
 	"strings"
 
 	"cambio/providers/aws"
@@ -60,11 +61,18 @@ type Imported struct {
 	Where  string // for findings
 }
 
+// ImportWorld is what whoever imports knows of identity providers.
+type ImportWorld struct {
+	Platform func(issuer string) string             // type of the issuer's tokens
+	Declares func(issuer string, claim string) bool // it has a claim of this name that is a text
+}
+
 // ImportAWS turns a role's trust policy, or what `aws iam get-role` printed, into
-// drafts. platform says of which type an issuer's tokens are; known are claims
-// that hold the ids of repositories. There are drafts only where nothing that
-// narrows had to be left out; role is the ARN, where the file has it.
-func ImportAWS(file string, policy []byte, platform func(issuer string) string, known [][]byte) (drafts []Imported, role string, findings strictyaml.Findings) {
+// drafts. world says what is known of an issuer's tokens; known are claims that
+// hold the ids of repositories. There are drafts only where nothing that narrows
+// had to be left out, or a finding says what and why; role is the ARN, where the
+// file has it.
+func ImportAWS(file string, policy []byte, world ImportWorld, known [][]byte) (drafts []Imported, role string, findings strictyaml.Findings) {
 	notes := &draft.Notes{File: file}
 	claims := make([]map[string]any, 0, len(known))
 	for _, k := range known {
@@ -81,7 +89,7 @@ func ImportAWS(file string, policy []byte, platform func(issuer string) string, 
 	}
 	for _, f := range trusted {
 		var found []draft.Document
-		switch kind := platform(f.Issuer); kind {
+		switch world.Platform(f.Issuer) {
 		case "github-actions":
 			found = github.Import(f, claims, notes)
 		case "kubernetes":
@@ -89,7 +97,7 @@ func ImportAWS(file string, policy []byte, platform func(issuer string) string, 
 		case "gcp":
 			found = gcp.Import(f, notes)
 		default:
-			found = importGeneric(f, notes)
+			found = importGeneric(f, world.Declares(f.Issuer, "azp"), notes)
 		}
 		for _, d := range found {
 			drafts = append(drafts, Imported{Draft: d, Issuer: f.Issuer, Where: f.Where})
@@ -103,8 +111,20 @@ func ImportAWS(file string, policy []byte, platform func(issuer string) string, 
 
 // importGeneric carries the claims as they are; whether they pin anything that
 // cannot be taken over is the configuration's to say.
-func importGeneric(f draft.Foreign, notes *draft.Notes) []draft.Document {
-	f.Take("aud") // the audience of the tokens is the identity provider's in the configuration
+//
+// What AWS compares with aud is azp, where a token has one: the client, of many
+// that an issuer such as Keycloak serves. Left out, every client of it would be
+// let in.
+func importGeneric(f draft.Foreign, azp bool, notes *draft.Notes) []draft.Document {
+	aud := f.Take("aud")
+	if aud != nil && azp {
+		if slices.ContainsFunc(f.Claims, func(l draft.Line) bool { return l.Claim == "azp" }) {
+			notes.Error(f.Where, "import-condition", "aud and azp both name the client", "keep one of the two")
+			return nil
+		}
+		notes.Info(f.Where, "import-audience", "aud is compared with azp, as AWS does where a token has one", "where tokens have no azp, take the line out: their audience is the identity provider's in the configuration")
+		f.Claims = append(f.Claims, draft.Line{Claim: "azp", Values: aud})
+	}
 	lines, ok := notes.CarryRest(f, func(string) bool { return true })
 	switch {
 	case len(lines) == 0:
@@ -112,6 +132,14 @@ func importGeneric(f draft.Foreign, notes *draft.Notes) []draft.Document {
 		return nil
 	case !ok:
 		return nil
+	}
+	if aud != nil && !azp {
+		shown := make([]string, len(aud))
+		for i, v := range aud {
+			shown[i] = draft.Show(v.Text)
+		}
+		notes.Warn(f.Where, "import-audience", "aud "+strings.Join(shown, ", ")+" is not carried over: where a token has azp, AWS compares that, and the document lets in every client of the issuer",
+			"declare azp under the identity provider's claims and import again; nothing, where its tokens have no azp")
 	}
 	host := strings.TrimPrefix(f.Issuer, "https://")
 	return []draft.Document{{Name: draft.Name(host), Purpose: "Workloads of " + host, Match: lines}}

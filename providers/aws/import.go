@@ -100,15 +100,8 @@ func (p *policyReader) statement(where string, v any) {
 		return
 	}
 	p.only(where, s, "Sid", "Effect", "Principal", "Action", "Condition")
-	for _, action := range texts(s["Action"]) {
-		switch action {
-		case "sts:AssumeRoleWithWebIdentity", "sts:TagSession", "sts:SetSourceIdentity":
-		default:
-			p.notes.Info(where, "import-not-web-identity", "the action "+draft.Show(action)+" is nothing that a token is exchanged for", "it is not carried over")
-		}
-	}
-	if !slices.Contains(texts(s["Action"]), "sts:AssumeRoleWithWebIdentity") {
-		p.notes.Info(where, "import-not-web-identity", "does not allow sts:AssumeRoleWithWebIdentity", "it stays in the role's trust policy as it is")
+	if !p.action(where, texts(s["Action"])) {
+		p.notes.Info(where, "import-not-web-identity", "does not allow "+webIdentity, "it stays in the role's trust policy as it is")
 		return
 	}
 	for _, arn := range federated {
@@ -126,6 +119,52 @@ func (p *policyReader) statement(where string, v any) {
 			p.trusted = append(p.trusted, f)
 		}
 	}
+}
+
+// webIdentity is the action that a token is exchanged with.
+const webIdentity = "sts:AssumeRoleWithWebIdentity"
+
+// action reports whether one of the actions is, or covers, the one of web
+// identities. IAM compares them without case, and * and ? are wildcards in them:
+// whoever reads them otherwise leaves a grant behind that is open today.
+func (p *policyReader) action(where string, actions []string) bool {
+	found := false
+	for _, a := range actions {
+		switch {
+		case strings.EqualFold(a, webIdentity):
+			found = true
+		case covers(strings.ToLower(a), strings.ToLower(webIdentity)):
+			p.notes.Warn(where, "import-action", "the action "+draft.Show(a)+" covers "+webIdentity+", and is taken for it; what else it covers is not carried over", "name the actions that are meant in the role's trust policy")
+			found = true
+		case strings.EqualFold(a, "sts:TagSession"), strings.EqualFold(a, "sts:SetSourceIdentity"):
+		default:
+			p.notes.Info(where, "import-not-web-identity", "the action "+draft.Show(a)+" is nothing that a token is exchanged for", "it is not carried over")
+		}
+	}
+	return found
+}
+
+// covers reports whether a pattern of IAM, where * is any text and ? one
+// character, matches all of a text. It goes back to the last * alone, so that no
+// pattern takes long.
+func covers(pattern, text string) bool {
+	i, star, from := 0, -1, 0
+	for j := 0; j < len(text); {
+		switch {
+		case i < len(pattern) && pattern[i] == '*':
+			star, from = i, j
+			i++
+		case i < len(pattern) && (pattern[i] == '?' || pattern[i] == text[j]):
+			i++
+			j++
+		case star >= 0:
+			from++
+			i, j = star+1, from
+		default:
+			return false
+		}
+	}
+	return strings.Trim(pattern[i:], "*") == ""
 }
 
 // conditions reads Condition: every operator and every key must hold, one of the
