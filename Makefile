@@ -28,7 +28,7 @@ vuln: ## known vulnerabilities in what we call
 
 chaos: ## two replicas, and a Redis that is killed, emptied, failed over and cut off
 	scripts/setup
-	go test -tags chaos -count=1 -timeout 15m $(TESTFLAGS) ./test/chaos
+	go test -tags chaos -count=1 -timeout 15m -v ./test/chaos
 
 bench: ## exchanges a second, beside a bare handler
 	go run ./test/bench

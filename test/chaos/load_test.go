@@ -133,10 +133,10 @@ func startLoad(s *site) *load {
 			case <-tick.C:
 			}
 			repository := app
-			switch {
-			case n%8 == 3:
+			switch n % 8 {
+			case 3:
 				repository = stopped
-			case n%8 == 7:
+			case 7:
 				repository = late
 			}
 			l.busy.Go(func() { l.live(repository, n%10 == 0) })
@@ -164,8 +164,8 @@ func (l *load) live(repository string, nonce bool) {
 	l.mu.Lock()
 	it.first = it.by
 	l.mu.Unlock()
-	for i, after := range []time.Duration{300, 700, 1500, 2500} {
-		timer := time.NewTimer(after * time.Millisecond)
+	for i, after := range []time.Duration{300 * time.Millisecond, 700 * time.Millisecond, 1500 * time.Millisecond, 2500 * time.Millisecond} {
+		timer := time.NewTimer(after)
 		select {
 		case <-timer.C:
 		case <-l.ctx.Done():
@@ -412,6 +412,19 @@ func (l *load) recovered(since time.Time) []time.Duration {
 	return took
 }
 
+// tellLogs shows what the replicas said, but for each single exchange.
+func (l *load) tellLogs() {
+	for _, r := range l.site.replicas {
+		var told strings.Builder
+		for line := range strings.Lines(r.log.String()) {
+			if !strings.Contains(line, "exchange failed") {
+				told.WriteString(line)
+			}
+		}
+		l.t.Logf("the log of %s:\n%s", r.name, told.String()[max(0, told.Len()-8000):])
+	}
+}
+
 // never holds that a repository that is stopped gets nothing from when both
 // replicas have refused it.
 func (l *load) never(repository string) {
@@ -447,18 +460,24 @@ func (l *load) end() {
 	if l.counts.by[allowed] == 0 {
 		l.t.Error("the load got nothing at all")
 	}
+	if l.t.Failed() {
+		l.tellLogs()
+	}
 }
 
 // exactlyOnce holds that what was made in good times was used once each. What a
 // stop is for counts not.
 func (l *load) exactlyOnce(good span) {
 	l.t.Helper()
-	n, without := 0, 0
+	n, without, came := 0, 0, [answers]int{}
 	for _, it := range l.items {
 		if it.repository != app || it.made.Before(good.from) || it.made.After(good.to) {
 			continue
 		}
 		n++
+		for a := range it.first {
+			came[a] += it.first[a]
+		}
 		if it.first[allowed] != 1 {
 			without++
 			// On a machine that is busy elsewhere Redis may be late: that is a 503.
@@ -468,7 +487,7 @@ func (l *load) exactlyOnce(good span) {
 		}
 	}
 	if n == 0 || without > n/4 {
-		l.t.Errorf("in good times %d of %d items were not used", without, n)
+		l.t.Errorf("in good times from %s, %d of %d items were not used: %v", good.from.Format(time.StampMilli), without, n, came)
 	}
 }
 
@@ -479,15 +498,12 @@ func (l *load) inJournals(records []audit.Record) {
 	handles, uses := map[string]string{}, map[string]int{}
 	token := map[string]string{}
 	for _, r := range records {
-		switch r.Event {
-		case audit.ExchangeAllowed:
+		if r.Event == audit.ExchangeAllowed {
 			handles[r.Decision], token[r.Decision] = r.Handle, r.TokenSHA256
 			uses[r.TokenSHA256]++
-		case audit.ExchangeFailed:
-			if sum, ok := token[r.Decision]; ok {
-				uses[sum]--
-			}
-		default:
+		}
+		if sum, ok := token[r.Decision]; ok && r.Event == audit.ExchangeFailed {
+			uses[sum]--
 		}
 	}
 	l.mu.Lock()

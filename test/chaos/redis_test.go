@@ -23,7 +23,7 @@ type scenario struct {
 // play runs a scenario under a load and adds its row.
 func (l *load) play(s scenario) {
 	l.t.Helper()
-	before, failed := l.so(), l.t.Failed()
+	before := l.so()
 	s.begin()
 	time.Sleep(s.lasts) // the fault, not a wait for anything
 	if s.mend != nil {
@@ -31,30 +31,23 @@ func (l *load) play(s scenario) {
 	}
 	mended := time.Now()
 	took := l.recovered(mended)
-	l.wellFor(time.Second)
+	l.well()
 	c := l.so().minus(before)
 	if !s.quiet && c.by[unavailable] == 0 {
 		l.t.Errorf("%s: nobody noticed", s.name)
 	}
 	results.add(l.t, row{scenario: s.name, counts: c, recovered: seconds(took...)})
-	if l.t.Failed() && !failed {
-		for _, r := range l.site.replicas {
-			l.t.Logf("in %q: the log of %s:\n%s", s.name, r.name, tail(r.log.String(), 4000))
-		}
-	}
 }
 
-// wellFor lets a time pass in which nothing is broken. The items made then are
+// well lets a second pass in which nothing is broken. The items made then are
 // judged at the end.
-func (l *load) wellFor(d time.Duration) {
+func (l *load) well() {
 	from := time.Now()
-	time.Sleep(d)
+	time.Sleep(time.Second)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.good = append(l.good, span{from, time.Now().Add(-100 * time.Millisecond)})
 }
-
-func tail(s string, n int) string { return s[max(0, len(s)-n):] }
 
 // TestRedis breaks a single Redis, and the lines to it, in each way.
 func TestRedis(t *testing.T) {
@@ -69,7 +62,7 @@ func TestRedis(t *testing.T) {
 
 	l := startLoad(s)
 	l.never(stopped)
-	l.wellFor(time.Second)
+	l.well()
 	for _, sc := range []scenario{
 		{name: "redis killed, started again", lasts: time.Second, begin: server.Kill, mend: server.Restart},
 		{name: "redis restarted empty", begin: server.RestartEmpty},

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-
 	"os"
 	"path/filepath"
 	"strings"
@@ -90,7 +89,7 @@ func (v *visitors) visit() {
 			}
 			return
 		case unavailable, unanswered:
-		default:
+		case used, restarted, denied, strange, answers:
 			v.load.fault("a client that asks once with each token was answered %d", a)
 			return
 		}

@@ -34,7 +34,7 @@ func TestFailover(t *testing.T) {
 	s := newSite(t, sentinel(watch), sentinel(watch))
 	l := startLoad(s)
 	l.never(stopped)
-	l.wellFor(time.Second)
+	l.well()
 
 	l.play(scenario{name: "redis failed over to a lagging replica", begin: func() {
 		lagging.Follow("127.0.0.1:1") // nobody
@@ -148,7 +148,7 @@ func TestSplit(t *testing.T) {
 
 	l := startLoad(s)
 	l.never(stopped)
-	l.wellFor(time.Second)
+	l.well()
 	var apart, elected time.Time
 	l.play(scenario{name: "redis split, one replica with the old master", lasts: 3 * time.Second, begin: func() {
 		line.Hang()
@@ -170,7 +170,7 @@ func TestSplit(t *testing.T) {
 		master.Follow(masterOf(t, far))
 	}})
 	l.never(late)
-	l.wellFor(time.Second)
+	l.well()
 	l.end()
 	s.end(l)
 }
