@@ -229,6 +229,9 @@ func onlyProvider(c Config) string {
 	return ""
 }
 
+// Replica is how this process is named in the journal.
+func (g *Gateway) Replica() string { return replicaName(g.config) }
+
 // Public is the handler of the public listener.
 func (g *Gateway) Public() http.Handler { return g.public }
 
@@ -244,7 +247,7 @@ func (g *Gateway) ready() web.Readiness {
 	if _, err := g.stops.Current(g.env.Now()); err != nil {
 		// What the replicas share makes none of them worse than the others: with all
 		// of them out of service, callers would not even be told to come again.
-		fail("stops", "the stop list is missing or stale; see `cambio stop restore`")
+		fail("stops", stopsCheck(err))
 		r.Ready = g.config.Redis != nil
 	}
 	if err := g.journal.Healthy(); err != nil {

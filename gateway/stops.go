@@ -62,6 +62,19 @@ func (g *Gateway) openStops(ctx context.Context, recovered audit.Recovered) (*st
 	})
 }
 
+// stopsCheck is what /readyz says of a stop list that cannot be relied on.
+// `cambio stop restore` is not for one that comes back by itself: it would put an
+// older list in the place of the one that a replica is about to put back.
+func stopsCheck(err error) string {
+	switch {
+	case errors.Is(err, stops.ErrSettling):
+		return "the stop list settles after a start or a loss; everything is refused for some seconds"
+	case errors.Is(err, stops.ErrUnreachable):
+		return "the store of the stop list does not answer; everything is refused until it does"
+	}
+	return "the stop list is missing or stale; see `cambio stop restore`"
+}
+
 // stopsChanged records what was added and lifted.
 func (g *Gateway) stopsChanged(added, lifted []trust.Stop, version int64) error {
 	var errs []error

@@ -133,7 +133,7 @@ func (l *List) look(ctx context.Context) {
 		next.at = before.at
 		l.state.Store(next)
 	case err == nil && !settled:
-		next.err = fmt.Errorf("%w: %w", ErrUnavailable, errUnsettled)
+		next.err = fmt.Errorf("%w: %w", ErrUnavailable, ErrSettling)
 		l.state.Store(next)
 		l.feel(ctx, settling, next.err)
 	case err != nil:

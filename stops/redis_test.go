@@ -192,7 +192,7 @@ func TestRedisListMadeAnewSettles(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Do("DEL", listKey)
-	if set, err := join(t, c, 0).current(); !errors.Is(err, stops.ErrUnavailable) {
+	if set, err := join(t, c, 0).current(); !errors.Is(err, stops.ErrUnavailable) || !errors.Is(err, stops.ErrSettling) {
 		t.Errorf("it relies on version %d: %v", set.Version(), err)
 	}
 }

@@ -39,16 +39,17 @@ var (
 	// ErrUnconfirmed says that a change was written to Redis, or may have been,
 	// and could not be read back: nobody knows whether it is in force.
 	ErrUnconfirmed = errors.New("stops: the change could not be confirmed")
+	// ErrSettling says, beside ErrUnavailable, that the store has just been started
+	// or replaced, and that a replica may yet put back a newer list. It passes by
+	// itself, within seconds.
+	ErrSettling = errors.New("the store has just been started or replaced, and a replica may yet put back a newer list")
 	// ErrNewer says, beside ErrUnavailable, that the list has a format that this
 	// version does not know. Nothing of it is touched.
 	ErrNewer = errors.New("a newer version of the program wrote it")
 )
 
-// These tell apart what all is ErrUnavailable, or ErrInvalid, to a caller.
-var (
-	errMissing   = errors.New("there is no list")
-	errUnsettled = errors.New("the store has just been started or replaced, and a replica may yet put back a newer list")
-)
+// errMissing tells one cause of ErrUnavailable apart, that callers need not know.
+var errMissing = errors.New("there is no list")
 
 const (
 	// format is the version of the list's form. A newer one is refused, and never

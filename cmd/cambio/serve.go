@@ -35,7 +35,7 @@ Standard error gets the log.`,
 				return refusedStart(config, err)
 			}
 			err = g.Serve(cmd.Context(), func() {
-				log.InfoContext(cmd.Context(), "ready", slog.String("issuer", config.Issuer),
+				log.InfoContext(cmd.Context(), "ready", slog.String("issuer", config.Issuer), slog.String("replica", g.Replica()),
 					slog.Int("identity_providers", len(config.IdentityProviders)), slog.Int("targets", len(config.Targets)))
 			})
 			return errors.Join(notListening(err), g.Close())
