@@ -66,6 +66,11 @@ type Reconciliation struct {
 	JournalTo    time.Time        // of the newest record of the journal that ends first
 }
 
+// Compared reports whether any event was of our issuer. Without one the journals
+// were held against nothing: a report without suspects then says nothing, and
+// other events, or another issuer, were meant.
+func (r Reconciliation) Compared() bool { return r.Events+r.Failed > 0 }
+
 // Reconcile compares what AWS says was done with tokens of this issuer with what
 // the journals say was decided, one journal for each replica. An honest event
 // has a decision's id for its session name, that decision's role, and the access

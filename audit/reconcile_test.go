@@ -263,6 +263,23 @@ func TestReconcileCounts(t *testing.T) {
 	}
 }
 
+// TestReconcileOfNothing: without an event of ours nothing was compared; one that
+// AWS refused is one.
+func TestReconcileOfNothing(t *testing.T) {
+	good := journalOf(t, 1, allowedRole(decisionA))
+	for events, want := range map[string]bool{
+		"":      false,
+		batch(): false,
+		batch(trailEvent("e1", "id.acme.example", "other.acme.example")): false,
+		batch(trailEvent("e1")): true,
+		batch(trailEvent("e1", `"responseElements": {`, `"errorCode": "AccessDenied", "responseElements": null, "x": {`)): true,
+	} {
+		if got := reconcile(t, events, good); got.Compared() != want {
+			t.Errorf("%s: %+v", events, got)
+		}
+	}
+}
+
 func TestReconcileRefuses(t *testing.T) {
 	good := journalOf(t, 1, allowedRole(decisionA))
 	events := func() io.Reader { return strings.NewReader(batch(trailEvent("e1"))) }

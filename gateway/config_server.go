@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
@@ -105,6 +106,19 @@ func (c *checker) issuer() {
 		return
 	}
 	c.config.TrustDomain = host
+}
+
+// CheckIssuer reports what is wrong with a text that stands for our issuer outside
+// of a configuration, by the same rules; nil: it has its one spelling.
+func CheckIssuer(s string) error {
+	host, problem, fix := ownIssuer(s)
+	if problem == "" && strings.HasPrefix(s, "http:") && !loopbackHost(host) {
+		problem, fix = "is http off loopback", "write https"
+	}
+	if problem != "" {
+		return fmt.Errorf("the issuer %.200q %s: %s", s, problem, fix)
+	}
+	return nil
 }
 
 // ownIssuer takes an absolute http or https URL in its one canonical spelling,

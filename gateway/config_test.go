@@ -181,6 +181,19 @@ func TestLoopback(t *testing.T) {
 	}
 }
 
+// TestCheckIssuer: what is an issuer in a configuration is one elsewhere.
+func TestCheckIssuer(t *testing.T) {
+	for s, ok := range map[string]bool{
+		"https://id.acme.example": true, "https://id.acme.example/realm": true, "http://127.0.0.1:8080": true, "http://localhost:8080": true,
+		"": false, "id.acme.example": false, "https://id.acme.example/": false, "https://ID.acme.example": false, "https://id.acme.example:443": false,
+		"http://id.acme.example": false, "https://a@id.acme.example": false, " https://id.acme.example": false,
+	} {
+		if err := gateway.CheckIssuer(s); (err == nil) != ok {
+			t.Errorf("%q: %v", s, err)
+		}
+	}
+}
+
 func TestConfigRefuses(t *testing.T) {
 	add := func(lines string) string { return validConfig + lines }
 	issuer := func(s string) string {
@@ -340,9 +353,12 @@ func TestConfigRefuses(t *testing.T) {
 		"aws at an endpoint and user": {aws("endpoint: https://u@sts.acme.example"), "23 aws-endpoint"},
 		"aws at an endpoint's query":  {aws("endpoint: https://sts.acme.example/?x"), "23 aws-endpoint"},
 		"aws at an empty endpoint":    {aws("endpoint: \"\""), "23 empty"},
-		"a store with AWS's audience": {aws("endpoint: https://sts.store.example"), "22 audience-reserved"},
-		"a store that writes it":      {aws("endpoint: https://sts.store.example\n    audience: sts.amazonaws.com"), "24 audience-reserved"},
-		"a store below amazonaws.com": {aws("endpoint: https://abc123.execute-api.eu-central-1.amazonaws.com"), "22 audience-reserved"},
+		"a store beside AWS": {
+			aws("endpoint: https://sts.store.example\n    audience: sts.amazonaws.com\n  other: {type: aws, account: \"111122223333\", region: eu-central-1}"), "24 audience-reserved",
+		},
+		"a store below amazonaws.com": {
+			aws("endpoint: https://abc123.execute-api.eu-central-1.amazonaws.com\n  other: {type: aws, account: \"111122223333\", region: eu-central-1}"), "22 audience-reserved",
+		},
 		"a store with our own issuer": {aws("endpoint: https://sts.store.example\n    audience: https://id.acme.example/"), "24 audience-reserved"},
 		"a jwt for a store, and a slash": {
 			aws("endpoint: https://sts.store.example\n    audience: https://store.example\n  other: {type: jwt, audience: https://STORE.example/}"), "25 audience-reserved",

@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cambio/audit"
+	"cambio/gateway"
 )
 
 func auditReconcileCommand(c *common) *cobra.Command {
@@ -39,7 +40,8 @@ journal, or the state folder that holds it: one for each replica; without DIR it
 is the journal of the configuration. Verify the journals first: audit verify.
 
 The status is 1 when an event is not explained, also when it is older than the
-journal's kept time and so cannot be.`,
+journal's kept time and so cannot be; and when no event is of our issuer, so that
+nothing was compared.`,
 		Example: `  cambio audit reconcile --cloudtrail events.json.gz ./state-a ./state-b`,
 		RunE: func(_ *cobra.Command, dirs []string) error {
 			if err := c.checkOutput("text", "json"); err != nil {
@@ -57,6 +59,12 @@ journal's kept time and so cannot be.`,
 }
 
 func (c *common) reconcile(issuer string, files, dirs []string) error {
+	if issuer != "" {
+		// Any other spelling is the issuer of no event, and nothing would be found.
+		if err := gateway.CheckIssuer(issuer); err != nil {
+			return usage("--issuer: %v", err)
+		}
+	}
 	if issuer == "" || len(dirs) == 0 {
 		config, err := c.load()
 		if err != nil {
@@ -89,7 +97,13 @@ func (c *common) reconcile(issuer string, files, dirs []string) error {
 	if err := c.printReconciled(issuer, report); err != nil {
 		return err
 	}
-	if report.Suspected > 0 {
+	switch {
+	case !report.Compared():
+		return &failure{
+			code: exitError, err: fmt.Errorf("nothing was compared: no event is of %s", issuer),
+			next: "give the events of every region and account in which roles trust this issuer; --issuer names another one",
+		}
+	case report.Suspected > 0:
 		return &failure{
 			code: exitError, err: fmt.Errorf("%s not explained by a decision", count(report.Suspected, "event")),
 			next: "docs/how-to/find-forged-use.md says what each kind means, and how to end it",
@@ -166,14 +180,17 @@ func (c *common) printReconciled(issuer string, r audit.Reconciliation) error {
 
 func (c *common) printReconciledSum(issuer string, r audit.Reconciliation) error {
 	verdict := c.io.green("ok")
-	if r.Suspected > 0 {
+	switch {
+	case !r.Compared():
+		verdict = c.io.red("NOTHING COMPARED")
+	case r.Suspected > 0:
 		verdict = c.io.red("NOT EXPLAINED")
 	}
 	out := []string{fmt.Sprintf("%s: %d of %s of %s, compared with %s of %s", verdict, r.Known, count(r.Events, "event"), issuer, count(r.Records, "record"), strings.Join(r.Replicas, ", "))}
-	if r.Events > 0 || r.Failed > 0 {
+	if r.Compared() {
 		out = append(out, fmt.Sprintf("  from %s to %s", stamp(r.From), stamp(r.To)))
 	} else {
-		out = append(out, fmt.Sprintf("  nothing was compared: none of the events is of this issuer, %d of others", r.Others))
+		out = append(out, fmt.Sprintf("  none of the events is of this issuer, %d of others", r.Others))
 	}
 	if r.Failed > 0 {
 		var codes []string
@@ -225,7 +242,7 @@ func jsonReconciled(issuer string, r audit.Reconciliation) map[string]any {
 		failedBy = map[string]int64{}
 	}
 	out := map[string]any{
-		"ok": r.Suspected == 0, "issuer": issuer, "events": r.Events, "known": r.Known, "suspected": r.Suspected, "suspects": suspects,
+		"ok": r.Compared() && r.Suspected == 0, "issuer": issuer, "events": r.Events, "known": r.Known, "suspected": r.Suspected, "suspects": suspects,
 		"failed": r.Failed, "failed_by": failedBy, "failed_unknown_session": r.FailedOther, "other_issuers": r.Others,
 		"unshown": unshown, "unshown_count": r.UnshownCount, "replicas": r.Replicas, "records": r.Records,
 	}
