@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -32,6 +33,13 @@ func TestConfigOfAWS(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"aws-arn-unchecked"}, infos); diff != "" {
 		t.Error(diff)
+	}
+	// Where no target is AWS itself, a store may have its audience, with a warning.
+	_, fs = parse(edit(t, jwt, "type: aws\n    endpoint: https://sts.store.example\n    audience: sts.amazonaws.com"))
+	if fs.HasErrors() || !slices.ContainsFunc(fs, func(f strictyaml.Finding) bool {
+		return f.ID == "target-audience-shared" && f.Severity == strictyaml.Warning
+	}) {
+		t.Errorf("a store with AWS's audience: %v", fs)
 	}
 	for _, own := range []string{"https://sts.eu-central-1.amazonaws.com", "https://sts.amazonaws.com", "https://vpce-0a1-b2.sts.eu-central-1.vpce.amazonaws.com"} {
 		if _, fs := parse(edit(t, jwt, "type: aws\n    endpoint: "+own)); fs.HasErrors() {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"maps"
 	"net/url"
 	"regexp"
@@ -189,15 +190,15 @@ func (c *checker) storeAudience(n *strictyaml.Node, t Target) {
 		return
 	}
 	at := n.Find("audience")
-	if cloudAudience(t.Audience) || t.Audience == defaultAWSAudience {
-		c.r.Error(at, "audience-reserved", t.Audience+" is AWS's own audience: the endpoint could show our assertion to AWS", "write an audience that only this endpoint takes")
-		return
-	}
 	for name, other := range c.config.Targets {
-		if other.Type == targetAWS && alike(other.Audience, t.Audience) && other.endpoint() != t.endpoint() {
-			c.r.Error(at, "audience-reserved", "the target "+name+" at another endpoint has this audience too: either could show our assertion to the other", "give each endpoint its own audience")
+		// A target whose audience is not written has AWS's own.
+		if other.Type == targetAWS && other.endpoint() != t.endpoint() && alike(cmp.Or(other.Audience, defaultAWSAudience), t.Audience) {
+			c.r.Error(at, "audience-reserved", "the target "+name+", which is elsewhere, has the audience "+t.Audience+" too: either could show our assertion to the other", "give each endpoint its own audience")
 			return
 		}
+	}
+	if cloudAudience(t.Audience) {
+		c.r.Warn(at, "target-audience-shared", t.Audience+" is AWS's own audience: the endpoint could show our assertion to AWS, where a role trusts this issuer", "write an audience that only this endpoint takes")
 	}
 }
 

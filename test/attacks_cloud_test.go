@@ -209,7 +209,7 @@ func cloudFaults(c *collector) []cloudFault {
 	return []cloudFault{
 		{"500", says(500, "InternalFailure"), false},
 		{"503", says(503, "ServiceUnavailable"), false},
-		{"503 of a load balancer", body(503, "<html>upstream words</html>"), false},
+		{"503 of a load balancer", body(503, "<html>upstream words</html>"), true},
 		{"429", says(429, "Throttling"), false},
 		{"denied", says(403, "AccessDenied"), false},
 		{"time-out after the request", standin.STSFault{Fault: standin.Fault{Hang: true}}, true},

@@ -146,7 +146,7 @@ func TestMintFailures(t *testing.T) {
 		"429 without a reason":    {body(429, ""), false, 3},
 		"500":                     {says(500, "InternalFailure"), false, 3},
 		"503":                     {says(503, "ServiceUnavailable"), false, 3},
-		"503 of a load balancer":  {body(503, "<html>busy</html>"), false, 3},
+		"503 of a load balancer":  {body(503, "<html>busy</html>"), true, 1},
 		"403 without a reason":    {body(403, "no"), false, 1},
 		"502 with AWS's document": {says(502, "InternalFailure"), false, 3},
 		"504 with AWS's document": {says(504, "InternalFailure"), false, 3},

@@ -83,8 +83,8 @@ func (w wire) Do(req *http.Request) (*http.Response, error) {
 
 // judge says which answers mean something. An error status is AWS's word that
 // nothing was issued if it comes with AWS's error document, or if its kind can
-// only come from the one who would have issued: 502 and 504 are those of a
-// gateway in between, which does not know.
+// only come from the one who would have issued: from 502 on they are those of a
+// proxy in between, which does not know what came of the request.
 func judge(status int, body []byte) error {
 	switch {
 	case status == http.StatusOK:
@@ -94,7 +94,7 @@ func judge(status int, body []byte) error {
 		return nil
 	case status >= 400 && status <= 599 && plainXML(body, "ErrorResponse") == nil:
 		return nil
-	case status >= 400 && status <= http.StatusServiceUnavailable && status != http.StatusBadGateway:
+	case status >= 400 && status < http.StatusBadGateway:
 		return nil
 	case status >= 300 && status <= 399:
 		// To follow would show our assertion to whoever the answer names.
