@@ -52,9 +52,10 @@ const (
 
 // Files is an issuer.Store in a folder. Its methods are safe for concurrent use.
 type Files struct {
-	dir     string
-	log     *slog.Logger
-	outside *outside
+	dir      string
+	log      *slog.Logger
+	outside  *outside
+	readOnly func(*os.File) bool // whether nobody can write where this file lies
 
 	mu   sync.Mutex
 	seen [sha256.Size]byte // of the keys.json that the last good Load or Save left
@@ -62,7 +63,7 @@ type Files struct {
 
 // NewFiles is the store in this folder. It touches nothing yet.
 func NewFiles(dir string, log *slog.Logger) *Files {
-	return &Files{dir: dir, log: log, outside: newOutside()}
+	return &Files{dir: dir, log: log, outside: newOutside(), readOnly: onReadOnlyMount}
 }
 
 // Load reads the ring. It writes nothing, and calls nobody: keys.json holds the
@@ -72,6 +73,9 @@ func NewFiles(dir string, log *slog.Logger) *Files {
 // the folder must be a strong key in a file of its owner alone, listed or not: a
 // weak one that lies there today is listed tomorrow. A strong one that is not
 // listed is left by a crash, ignored, and logged.
+//
+// On a file system that is mounted read-only, as Kubernetes mounts a Secret, the
+// folder may have any mode, and a file may be readable by its group.
 func (f *Files) Load(ctx context.Context) (issuer.Ring, error) {
 	for try := 1; ; try++ {
 		raw, err := f.readManifest()
@@ -178,7 +182,7 @@ func (f *Files) path(name string) string { return filepath.Join(f.dir, name) }
 
 // readManifest returns nil without an error if there is no keys.json.
 func (f *Files) readManifest() ([]byte, error) {
-	raw, err := readFile(f.path(manifestName), maxManifest, false)
+	raw, err := f.read(manifestName, maxManifest, false)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -203,8 +207,9 @@ func (f *Files) readKeys() (map[string]keyFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keystore: %w", err)
 	}
-	// Whoever may write here may put his own key in the place of ours.
-	if info.Mode().Perm()&0o022 != 0 {
+	// Whoever may write here may put his own key in the place of ours. A Secret of
+	// Kubernetes is a folder of mode 3777 that is mounted read-only: nobody may.
+	if info.Mode().Perm()&0o022 != 0 && !f.readOnly(d) {
 		return nil, fmt.Errorf("%w: %s has mode %04o: run chmod 700 %s", ErrMode, f.dir, info.Mode().Perm(), f.dir)
 	}
 	names, err := d.Readdirnames(maxEntries + 1)
@@ -219,7 +224,7 @@ func (f *Files) readKeys() (map[string]keyFile, error) {
 		if ext := strings.ToLower(filepath.Ext(name)); ext != ".pem" && ext != ".key" {
 			continue
 		}
-		raw, err := readFile(f.path(name), maxKeyFile, true)
+		raw, err := f.read(name, maxKeyFile, true)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // a rotation elsewhere took it away just now; if it is listed, that is found out
 		}
@@ -235,9 +240,22 @@ func (f *Files) readKeys() (map[string]keyFile, error) {
 	return out, nil
 }
 
+// read reads a file of the folder.
+func (f *Files) read(name string, limit int64, secret bool) ([]byte, error) {
+	return readFile(f.path(name), limit, secret, f.readOnly)
+}
+
+// Who else may have which right to a file.
+const (
+	byOthers   fs.FileMode = 0o077 // any
+	beyondRead fs.FileMode = 0o037 // any, but that the group reads
+	toWrite    fs.FileMode = 0o022
+)
+
 // readFile reads a regular file of at most limit bytes; a secret one must be its
-// owner's alone.
-func readFile(path string, limit int64, secret bool) ([]byte, error) {
+// owner's alone. On a read-only mount its group may read it too: Kubernetes gives
+// a Secret's files to root, and the process gets at them by its group only.
+func readFile(path string, limit int64, secret bool, readOnly func(*os.File) bool) ([]byte, error) {
 	file, err := os.Open(path) //nolint:gosec // the operator's folder, and a name that its listing gave
 	if err != nil {
 		return nil, fmt.Errorf("keystore: %w", err)
@@ -247,15 +265,25 @@ func readFile(path string, limit int64, secret bool) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keystore: %w", err)
 	}
-	mode := info.Mode().Perm()
-	switch {
-	case !info.Mode().IsRegular():
+	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%w: %s is not a regular file: move it out of this folder", ErrKeyFile, path)
-	case secret && mode&0o077 != 0:
-		// Another user of the machine could read the key that signs for all targets.
-		return nil, fmt.Errorf("%w: %s has mode %04o: run chmod 600 %s", ErrMode, path, mode, path)
-	case mode&0o022 != 0:
-		return nil, fmt.Errorf("%w: %s has mode %04o: run chmod 600 %s", ErrMode, path, mode, path)
+	}
+	// Another user of the machine could read the key that signs for all targets, or
+	// put his own in its place.
+	refused, fix := toWrite, "run chmod 600 "+path
+	if secret {
+		refused = byOthers
+	}
+	mode := info.Mode().Perm()
+	// The opened file is asked, not the folder: a link may lead out of the mount.
+	if mode&refused != 0 && readOnly(file) {
+		refused, fix = beyondRead, "mount it with mode 0440 (defaultMode of a Secret)"
+		if !secret {
+			refused = 0 // nobody writes there, whatever the mode says
+		}
+	}
+	if mode&refused != 0 {
+		return nil, fmt.Errorf("%w: %s has mode %04o: %s", ErrMode, path, mode, fix)
 	}
 	raw, err := io.ReadAll(io.LimitReader(file, limit+1))
 	if err != nil {

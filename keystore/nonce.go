@@ -42,7 +42,7 @@ func (f *Files) NonceKey(ctx context.Context, rand io.Reader) ([32]byte, error) 
 		key, err = f.ensureNonce(rand)
 	}
 	if readOnly(err) {
-		return [32]byte{}, fmt.Errorf("%w: %s is missing and the folder is read-only: run `cambio serve` or `cambio keys rotate` once where it can be written",
+		return [32]byte{}, fmt.Errorf("%w: %s is missing and the folder is read-only: run `cambio serve` or `cambio keys rotate` once where it can be written, and bring the file here with the others (a Secret holds it too)",
 			ErrNonce, f.path(nonceName))
 	}
 	return key, err
@@ -74,7 +74,7 @@ func (f *Files) ensureNonce(rand io.Reader) ([32]byte, error) {
 
 // readNonce gives an error that wraps fs.ErrNotExist if there is none yet.
 func (f *Files) readNonce() ([32]byte, error) {
-	raw, err := readFile(f.path(nonceName), maxNonce, true)
+	raw, err := f.read(nonceName, maxNonce, true)
 	if err != nil {
 		return [32]byte{}, err
 	}

@@ -4,9 +4,12 @@ package keystore
 
 import "fmt"
 
+// hsmUsers are none in this build.
+type hsmUsers struct{}
+
 // openPKCS11 refuses: loading a library of the HSM's maker needs cgo, and the
 // usual build is static.
-func openPKCS11(uri string) (backend, error) {
+func openPKCS11(uri string, _ *hsmUsers) (backend, error) {
 	if _, err := parsePKCS11(uri); err != nil {
 		return nil, err
 	}

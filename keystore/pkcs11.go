@@ -31,6 +31,7 @@ const maxPIN = 256
 // hsmKey is a key in a PKCS#11 token.
 type hsmKey struct {
 	uri   pkcs11URI
+	user  *hsmUser
 	lib   *pkcs11.Ctx
 	turns chan struct{}    // a place for each call under way
 	idle  chan *hsmSession // open and not in use
@@ -44,7 +45,7 @@ type hsmSession struct {
 
 // openPKCS11 loads the library. It stays loaded: no library survives being
 // unloaded while one of its calls hangs.
-func openPKCS11(uri string) (backend, error) {
+func openPKCS11(uri string, users *hsmUsers) (backend, error) {
 	u, err := parsePKCS11(uri)
 	if err != nil {
 		return nil, err
@@ -65,7 +66,7 @@ func openPKCS11(uri string) (backend, error) {
 	if err := lib.Initialize(); err != nil && !errors.Is(err, pkcs11.Error(pkcs11.CKR_CRYPTOKI_ALREADY_INITIALIZED)) {
 		return nil, fmt.Errorf("%w: %s does not start: %w", ErrSigner, u.module, err)
 	}
-	return &hsmKey{uri: u, lib: lib, turns: make(chan struct{}, maxSessions), idle: make(chan *hsmSession, maxSessions)}, nil
+	return &hsmKey{uri: u, user: users.of(u), lib: lib, turns: make(chan struct{}, maxSessions), idle: make(chan *hsmSession, maxSessions)}, nil
 }
 
 func (k *hsmKey) public(ctx context.Context) (crypto.PublicKey, error) {
@@ -79,11 +80,12 @@ func (k *hsmKey) public(ctx context.Context) (crypto.PublicKey, error) {
 	})
 }
 
-// sign tries twice: a session may have ended with the token's last restart.
+// sign tries twice: a session may have ended with the token's last restart. A
+// refused PIN is not tried twice: HSMs lock the user after a few.
 func (k *hsmKey) sign(ctx context.Context, alg issuer.Alg, digest []byte) ([]byte, error) {
 	return await(ctx, k, func() ([]byte, error) {
 		sig, err := k.signOnce(alg, digest)
-		if err != nil {
+		if err != nil && !errors.Is(err, errPIN) {
 			k.forget() // the others ended with it
 			sig, err = k.signOnce(alg, digest)
 		}
@@ -219,15 +221,13 @@ func (k *hsmKey) slot() (uint, error) {
 // login reads the PIN each time, so that a changed one needs no restart. All
 // sessions of a process are logged in at once.
 func (k *hsmKey) login(h pkcs11.SessionHandle) error {
-	pin, err := readFile(k.uri.pinSource, maxPIN, true)
+	pin, err := readFile(k.uri.pinSource, maxPIN, true, onReadOnlyMount)
 	if err != nil {
 		return err
 	}
-	err = k.lib.Login(h, pkcs11.CKU_USER, string(bytes.TrimRight(pin, "\r\n")))
-	if errors.Is(err, pkcs11.Error(pkcs11.CKR_USER_ALREADY_LOGGED_IN)) {
-		return nil
-	}
-	return err
+	return k.user.login(string(bytes.TrimRight(pin, "\r\n")), func(pin string) error {
+		return k.lib.Login(h, pkcs11.CKU_USER, pin)
+	})
 }
 
 // find finds the one object of a class that the URI names.

@@ -42,7 +42,7 @@ func (p publication) gone(kid string) bool {
 // one.
 func (f *Files) readPublication() (publication, error) {
 	p := publication{Format: publicationFormat}
-	raw, err := readFile(f.path(publicationName), maxManifest, false)
+	raw, err := f.read(publicationName, maxManifest, false)
 	if errors.Is(err, fs.ErrNotExist) {
 		return p, nil
 	}

@@ -50,9 +50,16 @@ type Copy struct {
 //
 // The key set is written first, each file by an atomic rename and fsynced; what
 // is the same already is not touched. The error wraps ErrCopy for a folder with
-// symbolic links, with another issuer's documents, or that others may write to.
-// Two at once wait for each other, until ctx ends: ErrBusy.
+// symbolic links, with another issuer's documents, or where others may write it or
+// one of these files. Two at once wait for each other, until ctx ends: ErrBusy.
 func (f *Files) Publish(ctx context.Context, dir, url string, now time.Time) (Copy, error) {
+	// The copy first, then the keys: whoever waited here with the keys of before
+	// would bring back one whose revocation was published meanwhile.
+	c, err := openCopy(ctx, dir)
+	if err != nil {
+		return Copy{}, err
+	}
+	defer c.close()
 	ring, err := f.Load(ctx)
 	if err != nil {
 		return Copy{}, err
@@ -65,11 +72,6 @@ func (f *Files) Publish(ctx context.Context, dir, url string, now time.Time) (Co
 	if err != nil {
 		return Copy{}, err
 	}
-	c, err := openCopy(ctx, dir)
-	if err != nil {
-		return Copy{}, err
-	}
-	defer c.close()
 	for _, name := range []string{discovery1, discovery2} {
 		if err := c.ours(name, url); err != nil {
 			return Copy{}, err
@@ -99,6 +101,9 @@ func (f *Files) Publish(ctx context.Context, dir, url string, now time.Time) (Co
 	// Noted before anything is written: from here on a rotation looks at the copy.
 	if err := f.noteStatic(ctx, p); err != nil {
 		return Copy{}, err
+	}
+	if err := c.root.Mkdir(wellKnown, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return Copy{}, fmt.Errorf("%w: %w", ErrCopy, err)
 	}
 	for _, file := range []struct {
 		name string
@@ -181,18 +186,14 @@ func (c *copyDir) open(ctx context.Context, named fs.FileInfo) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrCopy, err)
 	}
-	switch {
-	case !os.SameFile(named, opened):
+	if !os.SameFile(named, opened) {
 		return fmt.Errorf("%w: %s was changed meanwhile", ErrCopy, c.name)
-	case opened.Mode().Perm()&0o002 != 0:
-		// Anybody could publish a key of his own, and sign with it what he likes.
-		return fmt.Errorf("%w: %s has mode %04o: run chmod o-w %s", ErrCopy, c.name, opened.Mode().Perm(), c.name)
+	}
+	if err := ownersAlone(c.name, opened); err != nil {
+		return err
 	}
 	if err := waitLock(ctx, c.lock, c.name); err != nil {
 		return err
-	}
-	if err := c.root.Mkdir(wellKnown, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%w: %w", ErrCopy, err)
 	}
 	for name, want := range map[string]fs.FileMode{wellKnown: fs.ModeDir, copyKeys: 0, discovery1: 0, discovery2: 0} {
 		info, err := c.root.Lstat(name)
@@ -203,11 +204,24 @@ func (c *copyDir) open(ctx context.Context, named fs.FileInfo) error {
 		case info.Mode().Type() != want:
 			// A link would have us write, or publish, a file of somebody else's choice.
 			return fmt.Errorf("%w: %s is not a file or folder of its own: remove it", ErrCopy, filepath.Join(c.name, name))
+		default:
+			if err := ownersAlone(filepath.Join(c.name, name), info); err != nil {
+				return err
+			}
 		}
 	}
 	// What a crash left half written; nobody else writes while we hold the lock.
 	if err := c.root.Remove(copyTemp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %w", ErrCopy, err)
+	}
+	return nil
+}
+
+// ownersAlone refuses what others may write: a key that somebody else put there
+// looks like one of another key folder, would be kept, and would be published.
+func ownersAlone(path string, info fs.FileInfo) error {
+	if mode := info.Mode().Perm(); mode&toWrite != 0 {
+		return fmt.Errorf("%w: %s has mode %04o: look at what is in it, and run chmod go-w %s", ErrCopy, path, mode, path)
 	}
 	return nil
 }

@@ -204,6 +204,14 @@ func TestPublishRefuses(t *testing.T) {
 			return dir
 		}
 	}
+	open := func(name string, mode fs.FileMode) func(*testing.T, string) string {
+		return func(t *testing.T, dir string) string {
+			t.Helper()
+			publish(t, f, dir, start)
+			chmod(t, filepath.Join(dir, name), mode)
+			return dir
+		}
+	}
 	for name, prepare := range map[string]func(*testing.T, string) string{
 		"a link as keys":                put("x", "x"),
 		"keys is a link":                link("keys"),
@@ -219,6 +227,12 @@ func TestPublishRefuses(t *testing.T) {
 		"a key set with a private key":  put("keys", `{"keys":[{"kty":"EC","d":"AA"}]}`),
 		"a web page":                    put("keys", `<html>`),
 		"a folder that anybody may use": func(t *testing.T, dir string) string { t.Helper(); chmod(t, dir, 0o777); return dir },
+		"a folder of a group":           func(t *testing.T, dir string) string { t.Helper(); chmod(t, dir, 0o775); return dir },
+		"keys that anybody may write":   open("keys", 0o666),
+		"keys of a group":               open("keys", 0o664),
+		"discovery of a group":          open(".well-known/openid-configuration", 0o664),
+		"the other one of a group":      open(".well-known/oauth-authorization-server", 0o664),
+		"an open .well-known":           open(".well-known", 0o777),
 		"a file": func(t *testing.T, dir string) string {
 			t.Helper()
 			write(t, filepath.Join(dir, "file"), nil, 0o600)
@@ -256,6 +270,13 @@ func TestPublishRefuses(t *testing.T) {
 			if raw := readFile(t, outside); string(raw) != "x" {
 				t.Errorf("written through a link: %s", raw)
 			}
+			if strings.Contains(err.Error(), "has mode") != (strings.Contains(name, "group") || strings.Contains(name, "anybody") || strings.Contains(name, "open")) ||
+				strings.Contains(err.Error(), "has mode") && !strings.Contains(err.Error(), "chmod go-w "+dir) {
+				t.Error(err)
+			}
+			if strings.Contains(err.Error(), "has mode") {
+				return // it was published before
+			}
 			if _, err := os.Lstat(filepath.Join(dir, "keys")); !errors.Is(err, fs.ErrNotExist) && !strings.Contains(name, "key") && name != "a file" && name != "a web page" {
 				t.Errorf("written before it was refused: %v", err)
 			}
@@ -292,6 +313,79 @@ func TestPublishAfterACrash(t *testing.T) {
 	publish(t, f, dir, start)
 	if _, err := os.Stat(filepath.Join(dir, ".cambio-writing")); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
+	}
+}
+
+// A key that somebody else put into a copy which he could write is not published.
+func TestPublishOfAStrangersKey(t *testing.T) {
+	f, _, _ := store(t)
+	dir := t.TempDir()
+	publish(t, f, dir, start)
+	chmod(t, filepath.Join(dir, "keys"), 0o666)
+	strange, err := issuer.Generate(start, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, set, err := issuer.Publication(issuerURL, strange, start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "keys"), set, 0o666)
+	if c, err := f.Publish(t.Context(), dir, issuerURL, start); !errors.Is(err, keystore.ErrCopy) {
+		t.Errorf("published %v: %v", c.Keys, err)
+	}
+	if raw := readFile(t, filepath.Join(dir, "keys")); !bytes.Equal(raw, set) {
+		t.Error("written before it was refused")
+	}
+}
+
+// queue is a context that tells when it is first waited for: at a lock.
+type queue struct {
+	context.Context
+	up chan struct{}
+}
+
+func (q queue) Done() <-chan struct{} {
+	select {
+	case q.up <- struct{}{}:
+	default:
+	}
+	return q.Context.Done()
+}
+
+// One that waits for its turn publishes the keys of when it is its turn: a key
+// whose revocation was published meanwhile does not come back.
+func TestPublishAfterItsTurnCame(t *testing.T) {
+	f, keys, _ := store(t)
+	dir, other := t.TempDir(), t.TempDir()
+	publish(t, f, dir, start)
+	release, err := keystore.HoldFolder(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	queued := queue{Context: t.Context(), up: make(chan struct{}, 1)}
+	done := make(chan error, 1)
+	go func() {
+		_, err := keystore.NewFiles(keys, slog.New(slog.DiscardHandler)).Publish(queued, dir, issuerURL, start)
+		done <- err
+	}()
+	select {
+	case <-queued.up:
+	case err := <-done:
+		t.Fatalf("it did not wait: %v", err)
+	}
+	stolen := kids(first())[0]
+	if _, err := f.Revoke(t.Context(), stolen, start, rand.Reader); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, f, other, start)
+	write(t, filepath.Join(dir, "keys"), readFile(t, filepath.Join(other, "keys")), 0o644) // by the one whose turn it is
+	release()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if slices.Contains(shown(t, dir), stolen) {
+		t.Errorf("%s is revoked, its removal was published, and it is there again", stolen)
 	}
 }
 

@@ -104,6 +104,8 @@ type outside struct {
 	metadata string // base URL of Google's metadata server
 	token    *googleToken
 
+	users hsmUsers
+
 	mu   sync.Mutex
 	open map[string]backend // by URI
 }
@@ -133,7 +135,7 @@ func (o *outside) reach(uri string) (backend, error) {
 	case "gcpkms":
 		b, err = o.gcp(uri)
 	case "pkcs11":
-		b, err = openPKCS11(uri)
+		b, err = openPKCS11(uri, &o.users)
 	default:
 		err = fmt.Errorf("%w: awskms:, gcpkms: and pkcs11: are the schemes that there are", ErrURI)
 	}

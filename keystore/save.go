@@ -162,7 +162,7 @@ func (f *Files) writeKey(k issuer.Key) error {
 		return nil // there is nothing to write
 	}
 	name := k.KID + ".pem"
-	if raw, err := readFile(f.path(name), maxKeyFile, true); err == nil {
+	if raw, err := f.read(name, maxKeyFile, true); err == nil {
 		if have, err := parseKey(raw); err == nil && have.kid == k.KID {
 			return nil // keys never change
 		}
