@@ -1,6 +1,5 @@
 # `make demo` needs Go only; `make test` asks scripts/setup for the rest.
 LINT := go tool -modfile=tools/go.mod golangci-lint
-VULN := go tool -modfile=tools/go.mod govulncheck
 
 .PHONY: demo run build test check chaos vuln bench fuzz golden release
 
@@ -24,7 +23,7 @@ check: ## format, lint, vet and the quick tests
 	go test -short ./...
 
 vuln: ## known vulnerabilities in what we call
-	$(VULN) ./...
+	scripts/vuln
 
 chaos: ## two replicas, and a Redis that is killed, emptied, failed over and cut off
 	scripts/setup
