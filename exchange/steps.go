@@ -194,10 +194,10 @@ func (b *Broker) reserve(ctx context.Context, a *attempt) error {
 		IssuedAt: a.proof.IssuedAt, ClockSkew: a.proof.ClockSkew,
 	}
 	first, err := b.c.Replay.Reserve(ctx, r)
-	if known := (*Error)(nil); errors.As(err, &known) {
-		return known // the store knows what it says
-	}
 	if err != nil {
+		if known := (*Error)(nil); errors.As(err, &known) {
+			return known // the store knows what it says
+		}
 		// The outcome is unknown: the token may be burnt, and stays so.
 		return Unanswered(trust.ReasonReplayStore, err)
 	}
