@@ -97,9 +97,106 @@ func generate(t *testing.T) {
 	}
 }
 
+// counting makes a library that is SoftHSM, but that it notes each login and its
+// result in a file. Whoever builds with PKCS#11 has a C compiler.
+func counting(t *testing.T) (library, logins string) {
+	t.Helper()
+	dir := t.TempDir()
+	library, logins = filepath.Join(dir, "counting.so"), filepath.Join(dir, "logins")
+	source := filepath.Join(dir, "counting.c")
+	write(t, source, []byte(`
+#define CK_PTR *
+#define CK_DECLARE_FUNCTION(returnType, name) returnType name
+#define CK_DECLARE_FUNCTION_POINTER(returnType, name) returnType (* name)
+#define CK_CALLBACK_FUNCTION(returnType, name) returnType (* name)
+#define NULL_PTR 0
+#include "pkcs11.h"
+#include <dlfcn.h>
+#include <stdio.h>
+static CK_FUNCTION_LIST counted;
+static CK_FUNCTION_LIST_PTR real;
+static CK_RV login(CK_SESSION_HANDLE session, CK_USER_TYPE user, CK_UTF8CHAR_PTR pin, CK_ULONG length) {
+	CK_RV result = real->C_Login(session, user, pin, length);
+	FILE *out = fopen(LOGINS, "a");
+	fprintf(out, "%lx\n", result);
+	fclose(out);
+	return result;
+}
+CK_RV C_GetFunctionList(CK_FUNCTION_LIST_PTR_PTR list) {
+	void *library = dlopen(SOFTHSM, RTLD_NOW);
+	CK_RV (*get)(CK_FUNCTION_LIST_PTR_PTR) = dlsym(library, "C_GetFunctionList");
+	CK_RV result = get(&real);
+	counted = *real;
+	counted.C_Login = login;
+	*list = &counted;
+	return result;
+}
+`), 0o600)
+	module, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/miekg/pkcs11").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("gcc", "-shared", "-fPIC", "-I", strings.TrimSpace(string(module)),
+		fmt.Sprintf("-DLOGINS=%q", logins), fmt.Sprintf("-DSOFTHSM=%q", softHSM), "-o", library, source, "-ldl").CombinedOutput()
+	if err != nil {
+		t.Fatalf("gcc: %v\n%s", err, out)
+	}
+	chmod(t, library, 0o600)
+	return library, logins
+}
+
+// refusedPINs is how often the token said CKR_PIN_INCORRECT.
+func refusedPINs(t *testing.T, logins string) int {
+	t.Helper()
+	return strings.Count(string(readFile(t, logins)), fmt.Sprintf("%x\n", pkcs11.CKR_PIN_INCORRECT))
+}
+
+// wrongPIN changes the PIN in the token and not in the file: the token is asked
+// once, by however many exchanges and keys, until the file holds another one.
+func wrongPIN(t *testing.T, lib *pkcs11.Ctx, i *issuer.Issuer, pinFile, logins string) {
+	t.Helper()
+	slots, err := lib.GetSlotList(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, wrong := range []string{"old-pin", "older-pin"} {
+		write(t, pinFile, []byte(wrong), 0o600)
+		if err := lib.CloseAllSessions(slots[0]); err != nil { // the token restarts
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		for range 10 {
+			wg.Go(func() {
+				for _, alg := range []issuer.Alg{issuer.RS256, issuer.ES256} {
+					if token, err := i.Sign(alg, claims()); err == nil || token != "" {
+						t.Errorf("signed with a wrong PIN: %q, %v", token, err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		if got := refusedPINs(t, logins); got != n+1 {
+			t.Errorf("the token was given %d wrong PINs after %d changes of the file", got, n+1)
+		}
+	}
+	_, err = i.Sign(issuer.ES256, claims())
+	if err == nil || !strings.Contains(err.Error(), "PIN file") || strings.Contains(err.Error(), "older-pin") {
+		t.Errorf("the error does not say what to do: %v", err)
+	}
+	write(t, pinFile, []byte(pin), 0o600)
+	for _, alg := range []issuer.Alg{issuer.RS256, issuer.ES256} {
+		if _, err := i.Sign(alg, claims()); err != nil {
+			t.Errorf("after the file was mended: %v", err)
+		}
+	}
+}
+
 func TestPKCS11(t *testing.T) {
 	path, query := token(t)
 	generate(t)
+	library, logins := counting(t)
+	query = strings.Replace(query, softHSM, library, 1)
+	_, pinFile, _ := strings.Cut(query, "file:")
 	f, dir, _ := store(t)
 	uri := func(object string) string { return "pkcs11:" + path + object + query }
 	for _, object := range []string{"rsa", "ec;id=%02"} {
@@ -139,8 +236,8 @@ func TestPKCS11(t *testing.T) {
 		"P-384":           uri("p384"),
 		"two of them":     uri("two"),
 		"no such token":   strings.Replace(uri("rsa"), "cambio%20test", "other", 1),
-		"no such library": strings.Replace(uri("rsa"), softHSM, "/none.so", 1),
-		"no library":      strings.Replace(uri("rsa"), softHSM, "/etc/hostname", 1),
+		"no such library": strings.Replace(uri("rsa"), library, "/none.so", 1),
+		"no library":      strings.Replace(uri("rsa"), library, "/etc/hostname", 1),
 		"no PIN":          strings.Replace(uri("rsa"), "/pin", "/none", 1),
 		"an open PIN":     strings.Replace(uri("rsa"), "/pin", "/open", 1),
 	} {
@@ -164,6 +261,7 @@ func TestPKCS11(t *testing.T) {
 			t.Errorf("after the sessions ended: %v", err)
 		}
 	}
+	wrongPIN(t, lib, i, pinFile, logins)
 	// A token that is gone stops signing, with an error.
 	if err := lib.Finalize(); err != nil {
 		t.Fatal(err)
