@@ -33,6 +33,13 @@ var (
 	fence     = regexp.MustCompile("^```([a-z]*)$")
 )
 
+// Ids that a document shows, as printed in one block and typed in the next. In a
+// block that is run they are what a step before exported.
+const (
+	refusedID = "01a201ee-5cb4-7b9f-b384-5968e053aeff" // DECISION_ID
+	grantedID = "01a201ee-5ca5-74cf-976b-4ae5b45fe487" // SESSION
+)
+
 // snippet is one step of a session.
 type snippet struct {
 	line   int
@@ -162,6 +169,7 @@ func newSession(t *testing.T, bin string) *session {
 		// Readers have a name and a proxy that ends TLS; here it is plain loopback.
 		"https://id.acme.example", "http://"+listen, "https://cambio.internal.acme.example", "http://"+listen, "127.0.0.1:8080", listen, "127.0.0.1:8081", admin,
 		"type: github-actions", "type: github-actions\n    issuer: "+idp.Issuer()+"\n    insecure_loopback: true",
+		refusedID, "$DECISION_ID", grantedID, "$SESSION",
 	)}
 	s.env = append([]string{
 		"PATH=" + bin + string(os.PathListSeparator) + os.Getenv("PATH"), "HOME=" + s.dir, "TMPDIR=" + t.TempDir(), "LC_ALL=C",

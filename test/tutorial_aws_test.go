@@ -131,7 +131,8 @@ func newTutorial(t *testing.T) *tutorial {
 	w.session = &session{
 		t: t, name: tutorialAWS, dir: t.TempDir(),
 		// The gateway alone is told where the stand-ins are.
-		replace: strings.NewReplacer("cambio serve", "cambio --config standins.yaml serve", "127.0.0.1:8081", w.admin, releaseSum, w.sum),
+		replace: strings.NewReplacer("cambio serve", "cambio --config standins.yaml serve", "127.0.0.1:8081", w.admin, releaseSum, w.sum,
+			refusedID, "$DECISION_ID", grantedID, "$SESSION"),
 	}
 	w.env = append([]string{
 		"PATH=" + w.bin + string(os.PathListSeparator) + os.Getenv("PATH"), "HOME=" + w.dir, "TMPDIR=" + t.TempDir(), "LC_ALL=C.UTF-8",
