@@ -109,7 +109,7 @@ func (e *examination) steps() []step {
 		{e.gateway, failed("gateway", "see whether the process hangs", "no answer")},
 		{e.permissions, failed("permissions", "see whether the disk hangs", "the file system did not answer")},
 		{e.formats, failed("formats", "see whether the disk hangs", "the file system did not answer")},
-		{e.documents, warned("trust-documents", "cambio trust check "+e.c.Trust, "not read within %s", checkTime)},
+		{e.documents, warned("trust-documents", "cambio trust check "+ShellWord(e.c.Trust), "not read within %s", checkTime)},
 		{e.keys, failed("keys", "see whether the disk, or the KMS, hangs", "no answer")},
 		{e.signers, failed("key-signers", "see whether the KMS answers", "no signature within %s", checkTime)},
 		{e.issuer, failed("issuer", "see whether "+e.c.Issuer+" answers from here", "no answer within %s", checkTime)},
@@ -120,7 +120,7 @@ func (e *examination) steps() []step {
 	return append(steps,
 		step{e.redis, failed("redis", "see whether Redis answers from here", "no answer within %s", checkTime)},
 		step{e.stops, failed("stops", "see whether the disk hangs", "the file system did not answer")},
-		step{e.journal, warned("journal", "cambio audit verify "+e.journalDir(), "not read within %s", checkTime)},
+		step{e.journal, warned("journal", "cambio audit verify "+ShellWord(e.journalDir()), "not read within %s", checkTime)},
 		step{e.disk, failed("disk", "look at the disk under "+e.c.State, "it did not answer within %s: nothing can be issued", checkTime)},
 	)
 }

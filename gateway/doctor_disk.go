@@ -159,7 +159,7 @@ func (e *examination) journal(ctx context.Context) []DoctorCheck {
 	report, err := audit.Verify(ending{fsys, ctx}, audit.Options{Since: end.Head})
 	switch {
 	case ctx.Err() != nil:
-		v.add(DoctorWarn, "cambio audit verify "+dir, "not read within %s", checkTime)
+		v.add(DoctorWarn, "cambio audit verify "+ShellWord(dir), "not read within %s", checkTime)
 		return []DoctorCheck{v.end()}
 	case err != nil:
 		v.add(DoctorFail, next, "%s", err)

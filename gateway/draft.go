@@ -145,6 +145,10 @@ func checkDraft(config *Config, name string, document []byte, now time.Time) str
 	return findings
 }
 
+// ShellWord quotes a text as one word for sh, where it needs that, for commands
+// that are printed to be pasted.
+func ShellWord(s string) string { return providers.ShellWord(s) }
+
 // LookUp is the command that finds out at a desk what a draft needs, see
 // [providers.LookUp].
 func LookUp(platform, workload string) (string, error) { return providers.LookUp(platform, workload) }

@@ -19,6 +19,9 @@ type Draft = draft.Document
 // DraftName makes a document's name of any text.
 func DraftName(s string) string { return draft.Name(s) }
 
+// ShellWord quotes a text as one word for sh, where it needs that.
+func ShellWord(s string) string { return draft.ShellWord(s) }
+
 // Drafts drafts a trust for one workload of a platform, named as people name it,
 // by the claims of one of its tokens. Nobody has to have signed them: what comes
 // out is for review. Without claims (nil) only what needs none can be drafted.
@@ -48,9 +51,9 @@ func LookUp(platform, workload string) (string, error) {
 	case "github-actions":
 		return github.LookUp(workload), github.CheckRepository(workload)
 	case "kubernetes":
-		return "", nil
+		return "", kubernetes.CheckAccount(workload)
 	default:
-		return gcp.LookUp(workload), nil
+		return gcp.LookUp(workload), gcp.CheckAccount(workload)
 	}
 }
 

@@ -71,6 +71,6 @@ func refusedProcess(err error, target string) error {
 	}
 	return &failure{
 		code: exitDenied, err: err,
-		next: fmt.Sprintf("--output aws-process is for AWS targets alone; if %s is one, quote the decision_id to whoever runs the gateway: cambio audit show %s", target, r.DecisionID),
+		next: fmt.Sprintf("--output aws-process is for AWS targets alone; if %s is one, quote the decision_id to whoever runs the gateway: cambio audit show %s", target, pasteable(r.DecisionID, "ID")),
 	}
 }

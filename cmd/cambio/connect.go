@@ -218,7 +218,7 @@ func (c *common) printVerified(results []verified, target string) error {
 			}
 		case "refused":
 			worst = v.err
-			line = fmt.Sprintf("%s  %s\n  %s\n  next: cambio audit show %s says what the target answered", c.io.red("refused"), v.Role, v.Error, v.Decision)
+			line = fmt.Sprintf("%s  %s\n  %s\n  next: cambio audit show %s says what the target answered", c.io.red("refused"), v.Role, v.Error, pasteable(v.Decision, "ID"))
 		default:
 			elsewhere = v.err
 			line = fmt.Sprintf("not granted to this identity  %s\n  decision %s", v.Role, v.Decision)

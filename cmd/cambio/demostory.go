@@ -160,9 +160,9 @@ func (d *demo) stay(ctx context.Context) error {
 	}
 	d.printf("\n%s Everything stays up until Ctrl-C. In another terminal:", d.io.bold("--stay"))
 	for _, line := range []string{
-		"export CAMBIO_CONFIG=" + d.file("cambio.yaml") + " CAMBIO_SERVER=" + d.url,
+		"export CAMBIO_CONFIG=" + gateway.ShellWord(d.file("cambio.yaml")) + " CAMBIO_SERVER=" + d.url,
 		strings.Join(d.idp.Environment(), " ") + " " + d.io.program + " exchange --to orders-api --show",
-		d.io.program + " exchange --to orders-api --token-file " + token + " -o json --show",
+		d.io.program + " exchange --to orders-api --token-file " + gateway.ShellWord(token) + " -o json --show",
 		"    (works once: try it twice)",
 		d.io.program + " audit tail",
 		d.io.program + " stop list",

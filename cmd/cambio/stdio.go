@@ -7,10 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"golang.org/x/term"
+
+	"cambio/gateway"
 )
 
 // stdio is what a command may touch of the outside: streams, environment, files
@@ -59,14 +60,8 @@ func programName() string {
 			path = short
 		}
 	}
-	if strings.Trim(path, shellPlain) != "" {
-		path = "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
-	}
-	return path
+	return gateway.ShellWord(path)
 }
-
-// shellPlain are characters that mean nothing to a shell.
-const shellPlain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_./+:@"
 
 func sameFile(a, b string) bool {
 	x, err := os.Stat(a)

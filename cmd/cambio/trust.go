@@ -199,7 +199,7 @@ func (c *common) explain(ctx context.Context, q question) error {
 		return err
 	}
 	if e.Stop != nil && !c.json() {
-		c.io.say("  next: cambio stop lift %s", e.Stop.ID)
+		c.io.say("  next: cambio stop lift %s", pasteable(e.Stop.ID, "ID"))
 	}
 	if !e.Allow {
 		return &childExitError{exitDenied} // it was said already

@@ -3,6 +3,8 @@ package aws
 import (
 	"fmt"
 	"strings"
+
+	"cambio/providers/internal/draft"
 )
 
 // Terraform is the connection in HCL, for hashicorp/aws 5.81 or newer (thumbprints
@@ -111,10 +113,10 @@ func (c *Connection) CLI() string {
 		fmt.Fprintf(&b, "%s)\n", roles[0].role.account)
 		// One that somebody else made may lack our audience, and AWS refuses then. To add
 		// one that is there changes nothing.
-		arn := shell(roles[0].Provider)
+		arn := draft.ShellWord(roles[0].Provider)
 		fmt.Fprintf(&b, "if aws iam get-open-id-connect-provider --open-id-connect-provider-arn=%s >/dev/null 2>&1; then\n", arn)
-		fmt.Fprintf(&b, "  aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn=%s --client-id=%s\n", arn, shell(c.Audience))
-		fmt.Fprintf(&b, "else\n  aws iam create-open-id-connect-provider --url=%s --client-id-list=%s\nfi\n", shell(c.Issuer), shell(c.Audience))
+		fmt.Fprintf(&b, "  aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn=%s --client-id=%s\n", arn, draft.ShellWord(c.Audience))
+		fmt.Fprintf(&b, "else\n  aws iam create-open-id-connect-provider --url=%s --client-id-list=%s\nfi\n", draft.ShellWord(c.Issuer), draft.ShellWord(c.Audience))
 		for _, r := range roles {
 			cliRole(&b, r, unique(names, r.role.name))
 		}
@@ -127,21 +129,10 @@ func (c *Connection) CLI() string {
 func cliRole(b *strings.Builder, r Role, file string) {
 	name, path := r.role.name, r.role.path
 	policy, before := "./"+file+".trust.json", "./"+file+".before.json"
-	fmt.Fprintf(b, "\n# %s, for: %s\ncat >%s <<'CAMBIO'\n%s\nCAMBIO\n", r.ARN, strings.Join(r.Trusts, ", "), shell(policy), pretty(r.Policy))
-	fmt.Fprintf(b, "if aws iam get-role --role-name=%s --query=Role.AssumeRolePolicyDocument --output=json >%s 2>/dev/null; then\n", shell(name), shell(before))
-	update := "aws iam update-assume-role-policy --role-name=" + shell(name) + " --policy-document=" + shell("file://"+policy)
-	fmt.Fprintf(b, "  echo %s >&2\n", shell("the role "+name+" exists; what it trusts today is in "+before+". Add its statements to "+policy+" if they are to stay, then run:"))
-	fmt.Fprintf(b, "  echo %s >&2\nelse\n  rm -f %s\n", shell("  "+update), shell(before))
-	fmt.Fprintf(b, "  aws iam create-role --role-name=%s --path=%s --assume-role-policy-document=%s\nfi\n", shell(name), shell(path), shell("file://"+policy))
-}
-
-// shellPlain are characters that mean nothing to sh inside a word.
-const shellPlain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_./+:@,="
-
-// shell quotes a text for sh where it needs that.
-func shell(s string) string {
-	if s != "" && strings.Trim(s, shellPlain) == "" {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	fmt.Fprintf(b, "\n# %s, for: %s\ncat >%s <<'CAMBIO'\n%s\nCAMBIO\n", r.ARN, strings.Join(r.Trusts, ", "), draft.ShellWord(policy), pretty(r.Policy))
+	fmt.Fprintf(b, "if aws iam get-role --role-name=%s --query=Role.AssumeRolePolicyDocument --output=json >%s 2>/dev/null; then\n", draft.ShellWord(name), draft.ShellWord(before))
+	update := "aws iam update-assume-role-policy --role-name=" + draft.ShellWord(name) + " --policy-document=" + draft.ShellWord("file://"+policy)
+	fmt.Fprintf(b, "  echo %s >&2\n", draft.ShellWord("the role "+name+" exists; what it trusts today is in "+before+". Add its statements to "+policy+" if they are to stay, then run:"))
+	fmt.Fprintf(b, "  echo %s >&2\nelse\n  rm -f %s\n", draft.ShellWord("  "+update), draft.ShellWord(before))
+	fmt.Fprintf(b, "  aws iam create-role --role-name=%s --path=%s --assume-role-policy-document=%s\nfi\n", draft.ShellWord(name), draft.ShellWord(path), draft.ShellWord("file://"+policy))
 }

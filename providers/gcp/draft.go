@@ -17,19 +17,28 @@ var (
 // ErrUniqueID says that an e-mail address alone was given.
 var ErrUniqueID = errors.New("a service account is pinned by its unique number: the address can be deleted and created again by somebody else")
 
+// CheckAccount refuses what is neither a service account's e-mail address nor its
+// unique number.
+func CheckAccount(account string) error {
+	if !uniqueID.MatchString(account) && !email.MatchString(account) {
+		return fmt.Errorf("%s is neither a service account's e-mail address nor its unique number", draft.Show(account))
+	}
+	return nil
+}
+
 // LookUp is the command that finds the unique number of a service account.
 func LookUp(account string) string {
-	return "gcloud iam service-accounts describe " + account + " --format='value(uniqueId)'"
+	return "gcloud iam service-accounts describe " + draft.ShellWord(account) + " --format='value(uniqueId)'"
 }
 
 // Draft is a trust for one service account, by its unique number, or by its
 // e-mail address and the claims of a token of it. Without such claims an address
 // is ErrUniqueID.
 func Draft(account string, claims map[string]any) (draft.Document, error) {
-	byNumber := uniqueID.MatchString(account)
-	if !byNumber && !email.MatchString(account) {
-		return draft.Document{}, fmt.Errorf("%s is neither a service account's e-mail address nor its unique number", draft.Show(account))
+	if err := CheckAccount(account); err != nil {
+		return draft.Document{}, err
 	}
+	byNumber := uniqueID.MatchString(account)
 	number, address := account, ""
 	if claims != nil {
 		number, _ = claims["sub"].(string)

@@ -17,7 +17,7 @@ var (
 // LookUp is the command that finds the claims that a draft needs, for somebody
 // at a desk; repository must be of the form OWNER/REPO.
 func LookUp(repository string) string {
-	return "gh api repos/" + repository + ` --jq '{repository: .full_name, repository_id: (.id|tostring), repository_owner_id: (.owner.id|tostring), ref: ("refs/heads/" + .default_branch)}' > claims.json`
+	return "gh api " + draft.ShellWord("repos/"+repository) + ` --jq '{repository: .full_name, repository_id: (.id|tostring), repository_owner_id: (.owner.id|tostring), ref: ("refs/heads/" + .default_branch)}' > claims.json`
 }
 
 // CheckRepository refuses what is not of the form OWNER/REPO.

@@ -16,14 +16,23 @@ var (
 	subdomain = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?$`)
 )
 
+// CheckAccount refuses what is not of the form NAMESPACE/SERVICE_ACCOUNT.
+func CheckAccount(account string) error {
+	namespace, name, _ := strings.Cut(account, "/")
+	if !label.MatchString(namespace) || !subdomain.MatchString(name) {
+		return fmt.Errorf("%s is not of the form NAMESPACE/SERVICE_ACCOUNT", draft.Show(account))
+	}
+	return nil
+}
+
 // Draft is a trust for one service account, NAMESPACE/SERVICE_ACCOUNT. The names
 // are the identity; with claims, which must be of that account, its uid is pinned
 // too, and an account that is created again under the name is another one.
 func Draft(account string, claims map[string]any) (draft.Document, error) {
-	namespace, name, _ := strings.Cut(account, "/")
-	if !label.MatchString(namespace) || !subdomain.MatchString(name) {
-		return draft.Document{}, fmt.Errorf("%s is not of the form NAMESPACE/SERVICE_ACCOUNT", draft.Show(account))
+	if err := CheckAccount(account); err != nil {
+		return draft.Document{}, err
 	}
+	namespace, name, _ := strings.Cut(account, "/")
 	d := draft.Document{
 		Head: []string{
 			"Pods with the service account " + account + ". Review each line before you merge it.",
