@@ -34,6 +34,7 @@ type Policy struct {
 	rules      []*rule // sorted by name
 	byName     map[string]*rule
 	guardrails []*guardrail // sorted by name
+	enforced   *rule        // judged as if its mode were enforce, by its own tests; else nil
 }
 
 // SHA256 is the hash, in hex, of the documents with their names, of the

@@ -28,6 +28,7 @@ func (p *Policy) decide(id *Identity, req *Request, stops StopSet, now time.Time
 		return d, nil
 	}
 	j := newJudging(provider, id, req, now)
+	j.enforced = p.enforced
 	provider.index.each(id.Claims, j.consider)
 	j.settle(p, &d)
 	if j.candidates == 1 {
@@ -41,6 +42,7 @@ func (p *Policy) decide(id *Identity, req *Request, stops StopSet, now time.Time
 // goroutine.
 type judging struct {
 	provider *providerPolicy
+	enforced *rule // as in Policy
 	id       *Identity
 	req      *Request
 	now      time.Time
@@ -115,12 +117,13 @@ func (o *outcome) fail(at step, reason Reason, detail string) {
 // consider judges one trust and counts what it comes to.
 func (j *judging) consider(t *rule) {
 	asked := j.req.Trust == "" || j.req.Trust == t.name
-	if !asked && (t.shadow || j.elsewhere) {
+	shadow := j.onTrial(t)
+	if !asked && (shadow || j.elsewhere) {
 		return
 	}
 	o := j.judge(t, nil)
 	switch {
-	case t.shadow:
+	case shadow:
 		// A trust on trial has no say: it is neither counted nor blamed.
 		switch {
 		case o.holds:
@@ -150,6 +153,9 @@ func (j *judging) consider(t *rule) {
 		}
 	}
 }
+
+// onTrial reports whether the trust is in mode shadow, and judged so.
+func (j *judging) onTrial(t *rule) bool { return t.shadow && t != j.enforced }
 
 // judge is the one place that says whether a trust holds and what it gives.
 // With a trace it does not stop at the first thing that fails, and writes down

@@ -93,7 +93,7 @@ func (j *judging) nearestMiss(p *Policy) *rule {
 		o := j.judge(t, tr)
 		tr.grants(t, j, o)
 		failed := tr.failed()
-		if t.shadow {
+		if j.onTrial(t) {
 			failed += maxLines + maxConditions // it would not have allowed anything, so any other is nearer
 		}
 		if best == nil || failed < fewest {

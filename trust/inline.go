@@ -109,9 +109,13 @@ type TestResult struct {
 // come the values of match, then those of the test. The caller's address is in
 // the trust's first network, and the time is the next one within its hours, for
 // a test is about who and what, not about when it is run. No stop is in force.
+// A trust in mode shadow is tested as if its own mode were enforce: its tests say
+// what it is for, and must hold on the day that it is enforced.
 func (p *Policy) Test(now time.Time) []TestResult {
 	var results []TestResult
 	for _, t := range p.rules {
+		p := *p
+		p.enforced = t
 		for i := range t.tests {
 			test := &t.tests[i]
 			id, ask, at := t.situation(test, now)

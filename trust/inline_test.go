@@ -2,6 +2,7 @@ package trust_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -76,6 +77,49 @@ func TestFailedInlineTestSaysWhy(t *testing.T) {
 	for _, r := range compile(t, base+"tests: [{name: main, ask: {to: t1}, expect: allow}]\n", guard).Test(now()) {
 		if want := `guardrail none: expected not (identity.provider == "ci"), found forbidden`; r.Because != want {
 			t.Errorf("got %q, want %q", r.Because, want)
+		}
+	}
+}
+
+// TestInlineTestsOfAShadow holds that the mode alone does not change what a
+// trust's own tests come to, and that it still allows nothing.
+func TestInlineTestsOfAShadow(t *testing.T) {
+	t.Parallel()
+	const tests = `tests:
+  - {name: main, ask: {to: t1}, expect: allow}
+  - {name: a branch, claims: {ref: refs/heads/dev}, ask: {to: t1}, expect: deny}
+  - {name: wrong, ask: {to: t1}, expect: deny}
+`
+	shadow := edit(t, "from:", "mode: shadow\nfrom:")
+	for name, tt := range map[string]struct {
+		docs []string
+		want string // of each test: its reason, and why where it failed
+	}{
+		"enforce":  {[]string{base + tests}, "[ok   | ok condition-false  | failed  ]"},
+		"shadow":   {[]string{shadow + tests}, "[ok   | ok condition-false  | failed  ]"},
+		"a failed": {[]string{shadow + "tests: [{name: x, claims: {ref: dev}, ask: {to: t1}, expect: allow}]\n"}, "[failed condition-false match.ref: expected \"refs/heads/main\", found \"dev\"]"},
+		"beside one in force": {
+			[]string{edit(t, "tr1", "tr2"), shadow + "tests: [{name: x, ask: {to: t1}, expect: allow}, {name: y, ask: {to: t1, trust: tr1}, expect: allow}]\n"},
+			"[failed ambiguous-trust 2 grants fit; name one with resource or trust | ok  ]",
+		},
+		"another's test": { // which sees it as it is
+			[]string{shadow, edit(t, "tr1", "tr2") + "tests: [{name: x, ask: {to: t1}, expect: allow}]\n"}, "[ok  ]",
+		},
+	} {
+		p := compile(t, tt.docs...)
+		var got []string
+		for _, r := range p.Test(now()) {
+			verdict := "failed"
+			if r.OK {
+				verdict = "ok"
+			}
+			got = append(got, fmt.Sprintf("%s %s %s", verdict, r.Reason, r.Because))
+		}
+		if diff := cmp.Diff(tt.want, "["+strings.Join(got, " | ")+"]"); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+		if d := p.Decide(token(nil), trust.Request{Target: "t1", Trust: "tr1"}, trust.StopSet{}, now()); name != "enforce" && d.Allow {
+			t.Errorf("%s: it allows: %+v", name, d)
 		}
 	}
 }
