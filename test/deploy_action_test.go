@@ -71,6 +71,7 @@ type runner struct {
 	env, output, summary string // the three files
 	outputTo             string // overrides GITHUB_ENV
 	identity             []string
+	repository           string // of the action
 }
 
 // packed is a release's tarball.
@@ -159,7 +160,10 @@ func (r *runner) step() (status int, log string) {
 	for name, expression := range s.Env {
 		input, ok := strings.CutPrefix(expression, "${{ inputs.")
 		value := r.inputs[strings.TrimSuffix(input, " }}")]
-		if !ok && expression != "${{ github.action_repository }}" {
+		switch {
+		case expression == "${{ github.action_repository }}":
+			value = r.repository
+		case !ok:
 			t.Fatalf("%s: %s: the runner of this test does not know that", name, expression)
 		}
 		cmd.Env = append(cmd.Env, name+"="+value)
@@ -387,7 +391,15 @@ func TestAction(t *testing.T) {
 		"a path as version":      func(r *runner) { r.inputs["version"] = "v9.9.9/../../v9.9.9" },
 		"no version":             func(r *runner) { r.inputs["version"] = "" },
 		"plain http":             func(r *runner) { r.inputs["base-url"] = "http://mirror.invalid/releases" },
-		"another scheme":         func(r *runner) { r.inputs["base-url"] = "ftp://127.0.0.1/releases" },
+		"a user before a host": func(r *runner) {
+			r.inputs["base-url"] = strings.Replace(r.inputs["base-url"], "127.0.0.1", "localhost:x@127.0.0.1", 1)
+		},
+		"a user with https": func(r *runner) { r.inputs["base-url"] = "https://github.com@127.0.0.1:1/releases" },
+		"a port and a user": func(r *runner) {
+			r.inputs["base-url"] = strings.Replace(r.inputs["base-url"], "127.0.0.1", "127.0.0.1:80@127.0.0.1", 1)
+		},
+		"no repository":  func(r *runner) { r.inputs["base-url"] = "" },
+		"another scheme": func(r *runner) { r.inputs["base-url"] = "ftp://127.0.0.1/releases" },
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
@@ -404,6 +416,53 @@ func TestAction(t *testing.T) {
 			}
 		})
 	}
+
+	t.Run("where releases are", func(t *testing.T) {
+		t.Parallel()
+		r := newRunner(t, idp, server, real)
+		r.inputs["base-url"] = ""
+		status, log := r.step()
+		r.nothingSet(status, 2, log)
+		if !strings.Contains(log, "with the input base-url, such as") {
+			t.Errorf("it does not say what to write:\n%s", log)
+		}
+		r.repository = "acme/cambio"
+		status, log = r.step()
+		r.nothingSet(status, 7, log)
+		if want := "https://github.invalid/acme/cambio/releases/download/" + actionVersion + "/" + real.name; !strings.Contains(log, want) {
+			t.Errorf("not fetched from %s:\n%s", want, log)
+		}
+	})
+
+	t.Run("another audience", func(t *testing.T) {
+		t.Parallel()
+		r := newRunner(t, idp, server, real)
+		r.inputs["audience"] = "https://elsewhere.acme.example"
+		status, log := r.step()
+		r.nothingSet(status, 6, log) // the gateway wants its own, which it says
+		if !strings.Contains(log, "The token's audience is not ours; ask for "+server) {
+			t.Errorf("the token was for the default:\n%s", log)
+		}
+		r.inputs["server"], r.inputs["audience"] = strings.Replace(server, "127.0.0.1", "localhost", 1), server
+		if status, log := r.step(); status != 0 {
+			t.Errorf("status %d\n%s", status, log)
+		}
+	})
+
+	t.Run("a configuration of curl", func(t *testing.T) {
+		t.Parallel()
+		r := newRunner(t, idp, server, real)
+		trace := filepath.Join(r.dir, "trace")
+		if err := os.WriteFile(filepath.Join(r.dir, ".curlrc"), []byte("trace-ascii = "+trace+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if status, log := r.step(); status != 0 {
+			t.Errorf("status %d\n%s", status, log)
+		}
+		if _, err := os.Stat(trace); err == nil {
+			t.Error("curl read the runner's own file")
+		}
+	})
 
 	t.Run("a file of a mirror", func(t *testing.T) {
 		t.Parallel()
@@ -449,7 +508,7 @@ func TestActionAgainstInjection(t *testing.T) {
 		t.Parallel()
 		r := newRunner(t, idp, "https://id.acme.example", says(good+"\nexport CAMBIO_ACCESS_TOKEN='x'\nexport PATH='/tmp'\nexport LD_PRELOAD='y'", "", 0))
 		ran := filepath.Join(r.dir, "ran")
-		for _, input := range []string{"to", "resource", "scope", "ttl", "trust"} {
+		for _, input := range []string{"to", "audience", "resource", "scope", "ttl", "trust"} {
 			r.inputs[input] = "--show $(touch " + ran + ") `touch " + ran + "` '; touch " + ran + "; \"\n| x |"
 		}
 		if status, log := r.step(); status != 0 {
@@ -458,7 +517,7 @@ func TestActionAgainstInjection(t *testing.T) {
 		if _, err := os.Stat(ran); err == nil {
 			t.Error("an input was run")
 		}
-		for _, a := range []string{"\n--to=--show $(touch", "\n--resource=--show $(", "\n--scope=--show $(", "\n--ttl=--show $(", "\n--trust=--show $("} {
+		for _, a := range []string{"\n--to=--show $(touch", "\n--audience=--show $(", "\n--resource=--show $(", "\n--scope=--show $(", "\n--ttl=--show $(", "\n--trust=--show $("} {
 			if got := r.read(filepath.Join(r.dir, "arguments")); !strings.Contains(got, a) {
 				t.Errorf("arguments lack %q: %s", a, got)
 			}
@@ -468,6 +527,18 @@ func TestActionAgainstInjection(t *testing.T) {
 		}
 		if s := r.read(r.summary); strings.Contains(s, "\n| x |") {
 			t.Errorf("an input wrote a line of the summary:\n%s", s)
+		}
+	})
+
+	// What follows a text without a line end must be a command again, or nothing is
+	// masked.
+	t.Run("no line end", func(t *testing.T) {
+		t.Parallel()
+		r := newRunner(t, idp, "https://id.acme.example", tarballOf(t, fmt.Appendf(nil,
+			"#!/bin/sh\nprintf 'warning' >&2\ncat <<'END'\n%s\nexport CAMBIO_ACCESS_TOKEN='secret'\nEND\n", good)))
+		status, log := r.step()
+		if pause := regexp.MustCompile(`(?m)^::stop-commands::([0-9a-f]{32})$`).FindStringSubmatch(log); status != 0 || pause == nil || !strings.Contains(log, "warning\n::"+pause[1]+"::\n::add-mask::secret\n") {
+			t.Errorf("status %d; commands are not taken again\n%s", status, log)
 		}
 	})
 

@@ -61,12 +61,13 @@ func repository(t *testing.T) string {
 
 // release runs scripts/release in a tree, under another mask, zone and folder for
 // temporary files each time, and returns the files.
-func release(t *testing.T, dir, umask, zone string) map[string][]byte {
+func release(t *testing.T, dir, umask, zone string, env ...string) map[string][]byte {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "out")
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", "umask "+umask+" && exec scripts/release \"$0\" \"$1\"", out, runtime.GOOS+"/"+runtime.GOARCH)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "TZ="+zone, "TMPDIR="+t.TempDir(), "LC_ALL=C")
+	cmd.Env = append(cmd.Env, env...)
 	if said, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, said)
 	}
@@ -99,7 +100,12 @@ func TestReleaseIsReproducible(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	second := release(t, dir, "077", "Asia/Kathmandu")
+	// What `go env -w` once wrote, and what is in the environment, is not for us.
+	settings := filepath.Join(t.TempDir(), "env")
+	if err := os.WriteFile(settings, []byte("GOAMD64=v3\nGOARM64=v9.0\nGOFIPS140=latest\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	second := release(t, dir, "077", "Asia/Kathmandu", "GOENV="+settings, "GOAMD64=v3", "GOFIPS140=latest")
 	if diff := cmp.Diff(string(first["SHA256SUMS"]), string(second["SHA256SUMS"])); diff != "" {
 		t.Errorf("two builds differ:\n%s", diff)
 	}
@@ -266,6 +272,25 @@ func checkPackage(t *testing.T, program, content []byte) {
 	}
 	if o := run(t, nil, "config", "check", "--config", config); o.code != 0 {
 		t.Errorf("config check: exit %d\n%s", o.code, o.stderr)
+	}
+}
+
+// TestReleaseRefuses: a program for newer machines alone is not released.
+func TestReleaseRefuses(t *testing.T) {
+	t.Parallel()
+	built, out := t.TempDir(), filepath.Join(t.TempDir(), "out")
+	source := filepath.Join(t.TempDir(), "main.go")
+	if err := os.WriteFile(source, []byte("package main\n\nfunc main() {}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(built, "linux_amd64", "cambio")
+	env := []string{"GOOS=linux", "GOARCH=amd64", "GOAMD64=v3", "CGO_ENABLED=0", "GOFLAGS="}
+	if status, said := supplyRun(t, env, "go", "build", "-trimpath", "-o", program, source); status != 0 {
+		t.Fatal(said)
+	}
+	status, said := supplyRun(t, nil, "go", "run", "./scripts/pack", "-epoch", "1", "-built", built, "-out", out)
+	if status == 0 || !strings.Contains(said, "was built with GOAMD64=v3") {
+		t.Errorf("status %d\n%s", status, said)
 	}
 }
 

@@ -225,6 +225,12 @@ func cfg06Permission(t *testing.T) {
 		"a word of another":     {ci, job, grant("contents: admin"), "write read, write or none"},
 		"pull_request_target":   {ci, "  pull_request:\n", "  pull_request_target:\n", "pull_request_target"},
 		"a use in a comment":    {ci, job, grant("id-token: write") + "    env: {A: cosign sign}\n", "job pins has id-token: write"},
+		"a branch's name":       {ci, "run: make test\n", "run: make test BRANCH=${{ github.head_ref }}\n", "the script holds ${{ github.head_ref }}"},
+		"a title, in a line":    {ci, "run: make test\n", "run: |\n          make test\n          echo '${{github.event.pull_request.title}}'\n", "the script holds ${{ github.event.pull_request.title }}"},
+		"an input":              {release, "run: scripts/vuln\n", "run: scripts/vuln ${{ inputs.version }}\n", "the script holds ${{ inputs.version }}"},
+		"a step's output":       {ci, "run: make test\n", "run: echo ${{ steps.x.outputs.y }}\n", "hand it over in env"},
+		"an input of ours":      {"deploy/github-action/action.yml", "run: bash \"$GITHUB_ACTION_PATH/exchange.sh\"\n", "run: bash \"$GITHUB_ACTION_PATH/exchange.sh\" ${{ inputs.to }}\n", "the script holds ${{ inputs.to }}"},
+		"a script of another":   {ci, "run: make test\n", "uses: actions/github-script@60a0d83039c74a4aee543508d2ffcb1c3799cdea # v7.0.1\n        with:\n          script: console.log(`${{ github.event.issue.title }}`)\n", "the script holds ${{ github.event.issue.title }}"},
 		"the use is taken away": {release, "      - uses: actions/attest-build-provenance@e8998f949152b193b063cb0ec769d69d929409be # v2.4.0\n        with:\n          subject-checksums: bin/release/SHA256SUMS\n", "", "job publish has id-token: write"},
 	})
 }

@@ -38,13 +38,15 @@ fail() {
 	exit "$1"
 }
 
-# shown prints text of others; no line of it is a workflow command.
+# shown prints text of others; no line of it is a workflow command. The text may
+# lack its last line end: the mark that ends the pause has a line of its own, or
+# no mask after it would be one.
 shown() {
 	local pause
 	pause=$(random)
 	printf '::stop-commands::%s\n' "$pause"
 	cat
-	printf '::%s::\n' "$pause"
+	printf '\n::%s::\n' "$pause"
 }
 
 random() { od -An -N16 -tx1 /dev/urandom | tr -d ' \n'; }
@@ -103,16 +105,25 @@ sum_of() {
 	if command -v sha256sum >/dev/null; then sha256sum -- "$1"; else shasum -a 256 -- "$1"; fi | cut -d' ' -f1
 }
 
+# loopback is a URL on this machine. What stands before an @ is a name of a user,
+# and the host comes behind it.
+loopback='^http://(127\.0\.0\.1|localhost):[0-9]{1,5}/'
+user='^[a-z]+://[^/?#]*[@\]'
+
 # fetch URL FILE. Plain http would let anyone on the way choose how often we fail.
+# With -q, and first, curl reads no file of the runner's that could add to it.
 fetch() {
 	local scheme
+	[[ ! $1 =~ $user ]] || fail 2 "unusable input" "The input base-url names a user; a mirror is read without."
 	case $1 in
 	https://*) scheme='=https' ;;
 	file://*) scheme='=file' ;;
-	http://127.0.0.1:* | http://localhost:*) scheme='=http' ;;
-	*) fail 2 "unusable input" "The input base-url begins with https://." ;;
+	*)
+		[[ $1 =~ $loopback ]] || fail 2 "unusable input" "The input base-url begins with https://."
+		scheme='=http'
+		;;
 	esac
-	curl --fail --silent --show-error --location --proto "$scheme" --proto-redir =https \
+	curl -q --globoff --fail --silent --show-error --location --proto "$scheme" --proto-redir =https \
 		--max-time 300 --max-filesize "$max_bytes" --retry 2 --output "$2" -- "$1" 2>"$work/curl" || {
 		shown <"$work/curl"
 		fail 7 "the release was not fetched" "$1: see the log. A mirror is named by the input base-url."
@@ -127,7 +138,13 @@ install_client() {
 	name=cambio_${version}_$platform
 	sums=$(expected_sums "$name.tar.gz")
 	[[ -n $sums ]] || fail 2 "no checksum" "$name.tar.gz of $INPUT_VERSION is not in releases.txt: name its SHA-256, from the release's SHA256SUMS, with the input sha256."
-	local base=${INPUT_BASE_URL:-${GITHUB_SERVER_URL:-https://github.com}/${ACTION_REPOSITORY:-${GITHUB_REPOSITORY:-}}/releases/download}
+	local base=${INPUT_BASE_URL:-}
+	if [[ -z $base ]]; then
+		# The repository of the job is another one, and may hold releases of its own.
+		[[ -n ${ACTION_REPOSITORY:-} ]] ||
+			fail 2 "no place to fetch from" "The runner does not say which repository this action is of, as with one that is used by its path: name where the releases are with the input base-url, such as https://github.com/OWNER/cambio/releases/download."
+		base=${GITHUB_SERVER_URL:-https://github.com}/$ACTION_REPOSITORY/releases/download
+	fi
 	fetch "${base%/}/$INPUT_VERSION/$name.tar.gz" "$work/release.tar.gz"
 	got=$(sum_of "$work/release.tar.gz")
 	grep -Fxq -- "${got:-none}" <<<"$sums" ||
@@ -140,6 +157,7 @@ install_client() {
 exchange() {
 	# --flag=value: a value that begins with a hyphen stays a value.
 	local arguments=("--server=$INPUT_SERVER" "--to=$INPUT_TO") status=0
+	[[ -z ${INPUT_AUDIENCE:-} ]] || arguments+=("--audience=$INPUT_AUDIENCE")
 	[[ -z ${INPUT_RESOURCE:-} ]] || arguments+=("--resource=$INPUT_RESOURCE")
 	[[ -z ${INPUT_SCOPE:-} ]] || arguments+=("--scope=$INPUT_SCOPE")
 	[[ -z ${INPUT_TTL:-} ]] || arguments+=("--ttl=$INPUT_TTL")

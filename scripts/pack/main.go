@@ -92,6 +92,13 @@ func open(path string, at time.Time) (*release, error) {
 	if name := filepath.Base(filepath.Dir(path)); name != r.goos+"_"+r.goarch {
 		return nil, fmt.Errorf("%s is a program for %s/%s", path, r.goos, r.goarch)
 	}
+	// Such a program has other bytes, and does not start on every machine of its
+	// platform, or computes with other code.
+	for _, s := range []struct{ key, plain string }{{"GOAMD64", "v1"}, {"GOARM64", "v8.0"}, {"GOEXPERIMENT", ""}, {"GOFIPS140", ""}} {
+		if got := setting(info, s.key); got != "" && got != s.plain {
+			return nil, fmt.Errorf("%s was built with %s=%s", path, s.key, got)
+		}
+	}
 	// Anything else cannot be built again from the commit that it names.
 	if setting(info, "-trimpath") != "true" || setting(info, "CGO_ENABLED") != "0" || setting(info, "vcs.revision") == "" || setting(info, "vcs.modified") != "false" {
 		return nil, fmt.Errorf("%s was not built from a clean commit with -trimpath and without cgo", path)

@@ -2,7 +2,8 @@
 // actions of a tree.
 //
 //	workflows pins [DIR]            every action is named by a commit, not by a tag that moves
-//	workflows permissions [DIR]     a job may write nothing that its steps do not need
+//	workflows permissions [DIR]     a job may write nothing that its steps do not need,
+//	                                and no script takes in text of others
 //
 // It ends with 1 and a line for each fault.
 package main
@@ -53,13 +54,17 @@ func run(args []string, out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		if path.Base(path.Dir(name)) != "workflows" && args[0] == "permissions" {
-			continue // an action has the permissions of the job that uses it
-		}
-		check(doc, func(at *yaml.Node, format string, args ...any) {
+		report := func(at *yaml.Node, format string, args ...any) {
 			faults++
 			fmt.Fprintf(out, "%s:%d: %s\n", name, at.Line, fmt.Sprintf(format, args...))
-		})
+		}
+		if args[0] == "permissions" {
+			scripts(doc, report) // what runs there has the job's rights, however few
+			if path.Base(path.Dir(name)) != "workflows" {
+				continue // an action has the permissions of the job that uses it
+			}
+		}
+		check(doc, report)
 	}
 	if faults > 0 {
 		return fmt.Errorf("%s: faults: %d", args[0], faults)
