@@ -48,9 +48,13 @@ var (
 	// ErrFormat says that a record is in a format that this version does not know:
 	// a newer one wrote it.
 	ErrFormat = errors.New("replay: a record in Redis has an unknown format")
-	// ErrUnacknowledged says that no replica of Redis acknowledged the use. It may
-	// be lost, so that it does not count; the token stays burnt.
-	ErrUnacknowledged = errors.New("replay: no replica of Redis acknowledged the use")
+	// ErrUnacknowledged says that too few replicas of Redis acknowledged the use. It
+	// may be lost, so that it does not count; the token stays burnt.
+	ErrUnacknowledged = errors.New("replay: too few replicas of Redis acknowledged the use")
+	// ErrClock says that this replica's clock and Redis' are more than a minute apart
+	// when a watermark would have to be set. It sets none and reserves nothing, so
+	// that one wrong clock stops one replica only.
+	ErrClock = errors.New("replay: our clock and that of Redis are more than a minute apart")
 	// ErrTimeout says that Redis did not answer in time.
 	ErrTimeout = errors.New("replay: Redis did not answer in time")
 )
@@ -92,15 +96,15 @@ type Redis struct {
 	client  *redis.Client        // ModeSingle and ModeSentinel
 	cluster *redis.ClusterClient // ModeCluster
 
-	line  *line    // to client
-	lines sync.Map // *redis.Client -> *line, to a cluster's masters
+	line  *line        // to client
+	lines sync.Map     // *redis.Client -> *line, to a cluster's masters
+	acks  atomic.Int64 // how many replicas must acknowledge; in a cluster, the most of any master
 
-	epoch     epoch
-	looks     singleflight.Group
-	published map[pair]bool         // of a cluster's memories, those in the marker; of the one look
-	unfit     atomic.Pointer[error] // why the last look found a Redis not to be used; nil: it did not
-	seen      atomic.Int64          // when the last look succeeded, in nanoseconds since began
-	began     time.Time
+	epoch epoch
+	looks singleflight.Group
+	unfit atomic.Pointer[error] // why the last look found a Redis not to be used; nil: it did not
+	seen  atomic.Int64          // when the last look succeeded, in nanoseconds since began
+	began time.Time
 
 	stop    context.CancelFunc
 	stopped chan struct{}
@@ -109,8 +113,8 @@ type Redis struct {
 // NewRedis returns a store and begins to watch it. Redis need not answer yet.
 func NewRedis(c RedisConfig) (*Redis, error) {
 	r := &Redis{
-		mode: c.Mode, now: c.Now, log: c.Log, observe: c.Observe, scripts: newScripts(),
-		began: time.Now(), published: map[pair]bool{}, stopped: make(chan struct{}),
+		mode: c.Mode, now: c.Now, log: c.Log, observe: c.Observe, scripts: newScripts(c.Mode == ModeCluster),
+		began: time.Now(), stopped: make(chan struct{}),
 	}
 	if r.observe == nil {
 		r.observe = func(string) {}
@@ -118,7 +122,10 @@ func NewRedis(c RedisConfig) (*Redis, error) {
 	switch client := c.Dial(r.onConnect).(type) {
 	case *redis.Client:
 		r.client = client
-		r.line = newLine(client, c.Mode == ModeSentinel)
+		r.line = newLine(client, nil)
+		if c.Mode == ModeSentinel {
+			r.line.acks = &r.acks
+		}
 	case *redis.ClusterClient:
 		r.cluster = client
 	}
@@ -185,9 +192,11 @@ func failed(err error) string {
 }
 
 func (r *Redis) reserve(ctx context.Context, res Reservation) (bool, error) {
-	if _, _, _, err := res.parse(); err != nil {
+	key, nonce, _, err := res.parse()
+	if err != nil {
 		return false, err
 	}
+	tag := r.tag(res, key, nonce)
 	deadline := time.Now().Add(patience)
 	for again := false; ; again = true {
 		mark, err := r.mark(ctx)
@@ -197,7 +206,7 @@ func (r *Redis) reserve(ctx context.Context, res Reservation) (bool, error) {
 		if err := mark.refuses(res, r.now()); err != nil {
 			return false, err
 		}
-		answer, err := r.run(ctx, r.reserveCall(res, mark, deadline), tag(res))
+		answer, err := r.run(ctx, r.reserveCall(res, tag, mark, deadline), tag)
 		if err != nil {
 			return false, err
 		}
@@ -224,18 +233,19 @@ func (r *Redis) reserve(ctx context.Context, res Reservation) (bool, error) {
 // Release undoes what this decision reserved, the nonce too, and nothing else.
 // To release what is not there is no error.
 func (r *Redis) Release(ctx context.Context, res Reservation) error {
-	_, _, decision, err := res.parseRelease()
+	key, nonce, decision, err := res.parseRelease()
 	// The zero decision is nobody's: what several rest on stays.
 	if err != nil || decision == (decisionID{}) {
 		return err
 	}
-	args := []any{nil, nil, 1, tokenName(res)}
+	tag := r.tag(res, key, nonce)
+	args := []any{nil, nil, 1, tokenName(res, tag)}
 	if res.Nonce != "" {
 		args[2] = 2
-		args = append(args, nonceName(res))
+		args = append(args, nonceName(res, tag))
 	}
 	args = append(args, res.Decision)
-	answer, err := r.run(ctx, newCall(r.scripts.release, args, time.Now().Add(patience)), tag(res))
+	answer, err := r.run(ctx, newCall(r.scripts.release, args, time.Now().Add(patience)), tag)
 	if err != nil {
 		return err
 	}
@@ -247,23 +257,20 @@ func (r *Redis) Release(ctx context.Context, res Reservation) error {
 }
 
 // reserveCall is the script with its keys and arguments.
-func (r *Redis) reserveCall(res Reservation, m *watermark, deadline time.Time) *call {
+func (r *Redis) reserveCall(res Reservation, tag string, m *watermark, deadline time.Time) *call {
 	args := make([]any, 3, 13)
-	args = append(args, tokenName(res))
-	keys := 1
+	args[2] = 2
+	args = append(args, tokenName(res, tag))
 	if res.Nonce != "" {
-		args = append(args, nonceName(res))
-		keys++
+		args[2] = 3
+		args = append(args, nonceName(res, tag))
 	}
-	expect := ""
-	if r.cluster == nil {
-		// In a cluster the marker is on one shard only, out of the script's reach.
-		expect = m.text
-		args = append(args, markerName)
-		keys++
+	marker := markerName
+	if r.cluster != nil {
+		// That one is on one shard only, out of the script's reach.
+		marker = partName(tag)
 	}
-	args[2] = keys
-	args = append(args, expect, res.Use, millis(res.TTL), res.Decision, res.Member)
+	args = append(args, marker, m.text, res.Use, millis(res.TTL), res.Decision, res.Member)
 	if res.Nonce != "" {
 		args = append(args, millis(res.nonceTTL()))
 	}
@@ -334,6 +341,9 @@ func (r *Redis) lineTo(client *redis.Client) *line {
 	if l, ok := r.lines.Load(client); ok {
 		return l.(*line)
 	}
-	l, _ := r.lines.LoadOrStore(client, newLine(client, true))
+	// Until a look has counted its replicas, as many as any master needs.
+	acks := &atomic.Int64{}
+	acks.Store(r.acks.Load())
+	l, _ := r.lines.LoadOrStore(client, newLine(client, acks))
 	return l.(*line)
 }

@@ -3,7 +3,6 @@ package replay
 import (
 	"context"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -17,6 +16,7 @@ type Master struct {
 	Port     string        // the one it listens on
 	Policy   string        // maxmemory-policy
 	Replicas int           // connected ones
+	Acks     int           // how many of them must acknowledge a use; 0 with ModeSingle
 	AOF      bool          // writes go to an append-only file
 	Fsync    bool          // the last background save and the last write to that file succeeded
 	Latency  time.Duration // of one round trip
@@ -30,14 +30,15 @@ type Status struct {
 
 // Check asks every master. [ErrPolicy] means that Redis must not be used; any
 // other error, that it does not answer as it should, which may pass. With
-// Sentinel and Cluster a master without a replica can acknowledge nothing.
+// Sentinel and Cluster a master with fewer Replicas than Acks lets nothing through.
 func (r *Redis) Check(ctx context.Context) (Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, 4*patience)
 	defer cancel()
 	var mu sync.Mutex
 	var s Status
-	err := r.masters(ctx, func(ctx context.Context, conn *redis.Conn) error {
-		if _, err := r.inspect(ctx, conn); err != nil {
+	err := r.masters(ctx, func(ctx context.Context, _ *redis.Client, conn *redis.Conn) error {
+		m, err := r.inspect(ctx, conn)
+		if err != nil {
 			return err
 		}
 		info, err := readInfo(ctx, conn)
@@ -49,14 +50,14 @@ func (r *Redis) Check(ctx context.Context) (Status, error) {
 			return wrap(err)
 		}
 		took := time.Since(began)
-		replicas, err := strconv.Atoi(info["connected_slaves"])
-		if err != nil {
-			replicas = 0
+		acks := int64(0)
+		if r.mode != ModeSingle {
+			acks = majority(max(m.replicas, r.epoch.published(m.pair)))
 		}
 		mu.Lock()
 		defer mu.Unlock()
 		s.Masters = append(s.Masters, Master{
-			Version: info["redis_version"], Port: info["tcp_port"], Policy: info["maxmemory_policy"], Replicas: replicas,
+			Version: info["redis_version"], Port: info["tcp_port"], Policy: info["maxmemory_policy"], Replicas: m.replicas, Acks: int(acks),
 			AOF:   info["aof_enabled"] == "1",
 			Fsync: info["rdb_last_bgsave_status"] != "err" && info["aof_last_write_status"] != "err", Latency: took,
 		})

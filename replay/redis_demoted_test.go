@@ -2,11 +2,9 @@ package replay_test
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -38,11 +36,7 @@ func TestDemoted(t *testing.T) {
 		_, err := r.Check(t.Context())
 		return err == nil
 	})
-	r.eventually(t, "recovery", func() bool {
-		r.clock.advance(time.Second)
-		ok, err := r.Reserve(t.Context(), r.token(fmt.Sprint(r.clock.now()), 1, replay.Once))
-		return ok && err == nil
-	})
+	r.recovers(t, 3)
 	r.must(t, r.token("after", 2, replay.Once), true)
 	if ok, _ := r.Reserve(t.Context(), token); ok {
 		t.Fatal("a token was used twice")

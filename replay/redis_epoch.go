@@ -25,7 +25,8 @@ import (
 //
 // The watermark is the wall clock of the replica that set it first or last
 // (the highest wins), and tokens carry the clock of their provider: that the two
-// differ by no more than the provider's clock skew is what the skew is for.
+// differ by no more than the provider's clock skew is what the skew is for. It may
+// not be further than a minute from the clock of Redis.
 
 // watermark is a time before which tokens are not to be trusted to be unused.
 type watermark struct {
@@ -61,9 +62,11 @@ type pair string
 type epoch struct {
 	mark atomic.Pointer[watermark] // nil: Redis was never reached
 
-	mu     sync.Mutex
-	pairs  map[pair]bool // of the masters that we know: one, or in a cluster several
-	joined bool          // pairs was read from the marker once
+	mu       sync.Mutex
+	pairs    map[pair]int64 // of the masters that we know: one, or in a cluster several; the look that found it
+	replicas map[pair]int   // of the pairs that the marker has, how many replicas each had at most
+	joined   bool           // pairs was read from the marker once
+	looks    int64
 }
 
 // now is the watermark; before Redis was reached, one that refuses.
@@ -78,7 +81,8 @@ func (e *epoch) now() *watermark {
 func (e *epoch) knows(p pair) (known, joined bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.pairs[p], e.joined
+	_, known = e.pairs[p]
+	return known, e.joined
 }
 
 // raise takes in a watermark, and reports whether it is another than before.
@@ -94,28 +98,77 @@ func (e *epoch) raise(ms int64) bool {
 	}
 }
 
-// learn takes in a memory, and what others the marker has.
-func (e *epoch) learn(m memory, others []pair, only bool) {
+// learn takes in a memory, and what the marker has; nil: it was not read.
+func (e *epoch) learn(m memory, marker map[pair]int, only bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if marker != nil {
+		e.replicas = marker
+	}
+	if m.pair == "" {
+		return
+	}
 	if e.pairs == nil || only {
-		e.pairs = map[pair]bool{}
+		e.pairs = map[pair]int64{}
 	}
 	if !e.joined && !only {
 		// What others found before us is known to us: a start is no loss.
-		for _, o := range others {
-			e.pairs[o] = true
+		for other := range marker {
+			e.pairs[other] = 0
 		}
 	}
 	e.joined = true
 	// A memory that this one continues is over. Should that master come back, with
 	// what it had, it is a stranger.
 	_, repl, _ := strings.Cut(string(m.pair), ":")
-	maps.DeleteFunc(e.pairs, func(old pair, _ bool) bool {
+	maps.DeleteFunc(e.pairs, func(old pair, _ int64) bool {
 		_, over, _ := strings.Cut(string(old), ":")
 		return old != m.pair && (over == m.continues || over == repl)
 	})
-	e.pairs[m.pair] = true
+	if _, known := e.pairs[m.pair]; !known {
+		e.pairs[m.pair] = e.looks
+	}
+}
+
+// published is how many replicas the marker says that this memory had at most; -1:
+// it does not have that memory.
+func (e *epoch) published(p pair) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if n, ok := e.replicas[p]; ok {
+		return n
+	}
+	return -1
+}
+
+// begin begins a look.
+func (e *epoch) begin() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.looks++
+}
+
+// gone are the memories that we knew before this look and that it did not meet:
+// nor did another continue them, or they would not be known any more. One that a
+// new connection found since is newer than the list of masters.
+func (e *epoch) gone(met []memory) []pair {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var gone []pair
+	for p, look := range e.pairs {
+		if look < e.looks && !slices.ContainsFunc(met, func(m memory) bool { return m.pair == p }) {
+			gone = append(gone, p)
+		}
+	}
+	return gone
+}
+
+func (e *epoch) forget(gone []pair) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, p := range gone {
+		delete(e.pairs, p)
+	}
 }
 
 // onConnect runs on each new connection, before any command of ours. An error
@@ -135,6 +188,7 @@ func (r *Redis) onConnect(ctx context.Context, conn *redis.Conn) error {
 type memory struct {
 	pair      pair   // "": a Sentinel's, which keeps nothing of ours
 	continues string // the replication id that this master took over
+	replicas  int    // connected now
 }
 
 // inspect reads it, and refuses what must not be written to.
@@ -158,7 +212,11 @@ func (r *Redis) inspect(ctx context.Context, conn *redis.Conn) (memory, error) {
 	if run == "" || repl == "" {
 		return memory{}, errors.New("replay: Redis does not say its run_id and master_replid")
 	}
-	return memory{pair(run + ":" + repl), info["master_replid2"]}, nil
+	replicas, err := strconv.Atoi(info["connected_slaves"])
+	if err != nil || replicas < 0 || replicas > 1000 {
+		return memory{}, errors.New("replay: Redis does not say how many replicas it has")
+	}
+	return memory{pair(run + ":" + repl), info["master_replid2"], replicas}, nil
 }
 
 // meet compares a master's memory with those that we know. A memory that is new
@@ -180,10 +238,19 @@ func (r *Redis) meet(ctx context.Context, conn *redis.Conn, m memory) error {
 	// The marker is on another shard. The next look writes it there; until then the
 	// watermark of this process does. A process that knows none yet reserves
 	// nothing before that look.
-	if joined {
-		r.raise(ctx, r.wall(), m.pair)
-		r.epoch.learn(m, nil, false)
+	if !joined {
+		return nil
 	}
+	now := r.wall()
+	own, err := conn.Time(ctx).Result()
+	if err != nil {
+		return wrap(err)
+	}
+	if own.Sub(time.UnixMilli(now)).Abs() > time.Minute {
+		return ErrClock
+	}
+	r.raise(ctx, now, m.pair)
+	r.epoch.learn(m, nil, false)
 	return nil
 }
 
@@ -199,11 +266,12 @@ func (r *Redis) raise(ctx context.Context, ms int64, p pair) {
 
 // join compares a memory with the marker, adds it there, and takes in the
 // watermark, which with force is now. Without a memory it only takes in the
-// watermark.
-func (r *Redis) join(ctx context.Context, on redis.Scripter, m memory, force bool) error {
+// watermark. Memories that are gone leave the marker.
+func (r *Redis) join(ctx context.Context, on redis.Scripter, m memory, force bool, gone ...pair) error {
+	before := r.epoch.mark.Load()
 	floor := int64(0)
-	if w := r.epoch.mark.Load(); w != nil {
-		floor = w.ms
+	if before != nil {
+		floor = before.ms
 	}
 	flag := func(b bool) string {
 		if b {
@@ -211,29 +279,48 @@ func (r *Redis) join(ctx context.Context, on redis.Scripter, m memory, force boo
 		}
 		return "0"
 	}
-	answer, err := on.Eval(ctx, r.scripts.join.text, []string{markerName},
-		r.wall(), floor, string(m.pair), m.continues, flag(force), flag(r.cluster == nil)).StringSlice()
-	if err != nil {
-		return wrap(err)
+	args := []any{r.wall(), floor, string(m.pair), m.continues, flag(force), flag(r.cluster == nil), m.replicas}
+	for _, p := range gone {
+		args = append(args, string(p))
 	}
-	if len(answer) == 0 || answer[0] == "format" {
+	answer, err := on.Eval(ctx, r.scripts.join.text, []string{markerName}, args...).StringSlice()
+	switch {
+	case err != nil:
+		return wrap(err)
+	case len(answer) > 0 && answer[0] == "clock":
+		return ErrClock
+	case len(answer)%2 == 0: // "format", or nothing
 		return ErrFormat
 	}
 	ms, err := strconv.ParseInt(answer[0], 10, 64)
 	if err != nil {
 		return fmt.Errorf("%w: the marker", ErrFormat)
 	}
-	others := make([]pair, len(answer)-1)
-	for i, a := range answer[1:] {
-		others[i] = pair(a)
+	marker := map[pair]int{}
+	for i := 1; i < len(answer); i += 2 {
+		if marker[pair(answer[i])], err = strconv.Atoi(answer[i+1]); err != nil {
+			return fmt.Errorf("%w: the marker", ErrFormat)
+		}
 	}
 	// The watermark first: who finds the pair known must find it too.
-	r.raise(ctx, ms, m.pair)
-	if m.pair != "" {
-		r.epoch.learn(m, others, r.cluster == nil)
+	if before != nil && ms < before.ms && r.epoch.mark.CompareAndSwap(before, newWatermark(ms)) {
+		r.log.WarnContext(ctx, "the watermark was further ahead than any clock; it is now",
+			slog.Time("was", time.UnixMilli(before.ms).UTC()), slog.Time("watermark", time.UnixMilli(ms).UTC()))
+	} else {
+		r.raise(ctx, ms, m.pair)
+	}
+	r.epoch.learn(m, marker, r.cluster == nil)
+	if r.cluster == nil && m.pair != "" {
+		r.acks.Store(majority(marker[m.pair]))
 	}
 	return nil
 }
+
+// majority is how many of a master's replicas make most of all its servers with
+// it. Of two parts of a network that cannot see each other, each with a master and
+// some of the replicas, one at most has as many: with one acknowledgement alone,
+// both could have. Of two replicas, one; of three, two.
+func majority(replicas int) int64 { return max(1, int64(replicas+1)/2) }
 
 // readInfo reads the sections that we need of INFO.
 func readInfo(ctx context.Context, conn *redis.Conn) (map[string]string, error) {
@@ -260,138 +347,4 @@ func readInfo(ctx context.Context, conn *redis.Conn) (map[string]string, error) 
 		}
 	}
 	return info, nil
-}
-
-// mark is the watermark to judge by.
-func (r *Redis) mark(ctx context.Context) (*watermark, error) {
-	if err := r.unfit.Load(); err != nil {
-		return nil, *err
-	}
-	if w := r.epoch.mark.Load(); w != nil {
-		return w, nil
-	}
-	if err := r.look(ctx); err != nil {
-		return nil, err
-	}
-	return r.epoch.now(), nil
-}
-
-// look inspects every master and the marker. All who ask at once share one look,
-// and nobody waits for longer than a call may take.
-func (r *Redis) look(ctx context.Context) error {
-	done := r.looks.DoChan("", func() (any, error) {
-		// Not one caller's time: others may be waiting for the same look.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
-		defer cancel()
-		err := r.lookNow(ctx)
-		switch {
-		case err == nil:
-			r.seen.Store(int64(time.Since(r.began)) + 1)
-			r.unfit.Store(nil)
-		case errors.Is(err, ErrPolicy), errors.Is(err, ErrReplica), errors.Is(err, ErrFormat):
-			// An answer, and not what was asked for: a connection that stands would go
-			// on working, with a Redis that may forget.
-			r.unfit.Store(&err)
-		}
-		return nil, err
-	})
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	select {
-	case result := <-done:
-		return result.Err
-	case <-timer.C:
-		return fmt.Errorf("%w: no look at the marker", ErrTimeout)
-	}
-}
-
-func (r *Redis) lookNow(ctx context.Context) error {
-	var mu sync.Mutex
-	var memories []memory
-	err := r.masters(ctx, func(ctx context.Context, conn *redis.Conn) error {
-		m, err := r.inspect(ctx, conn)
-		if err != nil {
-			return err
-		}
-		mu.Lock()
-		memories = append(memories, m)
-		mu.Unlock()
-		return r.meet(ctx, conn, m)
-	})
-	if err != nil || r.cluster == nil {
-		return err
-	}
-	for _, m := range memories {
-		if r.published[m.pair] {
-			continue
-		}
-		if err := r.join(ctx, r.cluster, m, false); err != nil {
-			return err
-		}
-		r.published[m.pair] = true
-	}
-	return r.join(ctx, r.cluster, memory{}, false)
-}
-
-func (r *Redis) sinceLook() time.Duration {
-	seen := r.seen.Load()
-	if seen == 0 {
-		return blind + 1
-	}
-	return time.Since(r.began) - time.Duration(seen)
-}
-
-// masters does something on a connection to each master.
-func (r *Redis) masters(ctx context.Context, do func(context.Context, *redis.Conn) error) error {
-	on := func(ctx context.Context, client *redis.Client) error {
-		conn := client.Conn()
-		defer func() { _ = conn.Close() }() // back to the pool
-		return do(ctx, conn)
-	}
-	if r.cluster == nil {
-		return on(ctx, r.client)
-	}
-	var mu sync.Mutex
-	var alive []*redis.Client
-	err := r.cluster.ForEachMaster(ctx, func(ctx context.Context, client *redis.Client) error {
-		mu.Lock()
-		alive = append(alive, client)
-		mu.Unlock()
-		return on(ctx, client)
-	})
-	if err != nil {
-		r.cluster.ReloadState(ctx)
-		return err
-	}
-	r.lines.Range(func(client, _ any) bool {
-		if !slices.Contains(alive, client.(*redis.Client)) {
-			r.lines.Delete(client)
-		}
-		return true
-	})
-	return nil
-}
-
-// watch looks every second: so this replica learns of a watermark that another set.
-func (r *Redis) watch(ctx context.Context) {
-	defer close(r.stopped)
-	tick := time.NewTicker(lookEvery)
-	defer tick.Stop()
-	for failing := false; ; {
-		err := r.look(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return
-		case err != nil && !failing:
-			r.log.WarnContext(ctx, "the replay store does not answer; exchanges are refused", slog.Any("error", err))
-		case err == nil && failing:
-			r.log.InfoContext(ctx, "the replay store answers again")
-		}
-		failing = err != nil
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -17,7 +18,7 @@ const (
 	// least is how much time a call must have left to be sent: one that waited
 	// behind others that hung would only spoil the time of those behind it.
 	least = 50 * time.Millisecond
-	// acknowledge is how long a replica of Redis may take. Redis looks at such
+	// acknowledge is how long the replicas of Redis may take. Redis looks at such
 	// limits ten times a second, so it answers up to 100 ms later: still in time.
 	acknowledge = 100 * time.Millisecond
 )
@@ -30,14 +31,21 @@ const (
 // time, nor has it a place for WAIT.)
 type line struct {
 	client *redis.Client
-	wait   bool // for the acknowledgement of a replica
+	// acks is how many replicas of Redis must acknowledge a use; nil: none, as there
+	// are none.
+	acks *atomic.Int64
 
 	mu    sync.Mutex
 	busy  bool
 	queue []*call
 }
 
-func newLine(client *redis.Client, wait bool) *line { return &line{client: client, wait: wait} }
+func newLine(client *redis.Client, acks *atomic.Int64) *line {
+	return &line{client: client, acks: acks}
+}
+
+// errBrokenOff is the answer to a call for which nobody finished sending.
+var errBrokenOff = errors.New("replay: the call to Redis broke off")
 
 // call is one script with its arguments.
 type call struct {
@@ -80,8 +88,19 @@ func (l *line) do(ctx context.Context, c *call) (int64, error) {
 	l.queue = append(l.queue[:0], l.queue[n:]...)
 	l.mu.Unlock()
 
+	// Each has an error until it has an answer. Should sending panic, the others are
+	// told so and the line is handed over: a line that stayed busy would take every
+	// later call and answer none.
+	for _, other := range batch {
+		other.err = errBrokenOff
+	}
+	defer l.handOver(batch)
 	l.send(ctx, batch)
+	return c.answer, c.err
+}
 
+// handOver wakes those whose call was in the batch, and whoever is to lead next.
+func (l *line) handOver(batch []*call) {
 	l.mu.Lock()
 	if len(l.queue) > 0 {
 		next := l.queue[0]
@@ -94,7 +113,6 @@ func (l *line) do(ctx context.Context, c *call) (int64, error) {
 	for _, other := range batch[1:] {
 		other.woken <- struct{}{}
 	}
-	return c.answer, c.err
 }
 
 // send runs a batch on one connection. That the caller who leads hangs up must not
@@ -145,25 +163,29 @@ func (l *line) exchange(ctx context.Context, batch []*call) (missing []*call) {
 		_ = pipe.Process(ctx, cmds[i]) // queued; each command has its own error
 	}
 	var acknowledged *redis.IntCmd
-	if l.wait {
-		acknowledged = redis.NewIntCmd(ctx, "wait", 1, acknowledge.Milliseconds())
+	var acks int64
+	if l.acks != nil {
+		acks = max(1, l.acks.Load())
+		acknowledged = redis.NewIntCmd(ctx, "wait", acks, acknowledge.Milliseconds())
 		_ = pipe.Process(ctx, acknowledged) // as above
 	}
 	_, _ = pipe.Exec(ctx) // each command has its own error
 	for i, c := range batch {
-		c.answer, c.err = cmds[i].Int64()
+		answer, err := cmds[i].Int64()
 		switch {
-		case c.err != nil && redis.HasErrorPrefix(c.err, "NOSCRIPT"):
+		case err != nil && redis.HasErrorPrefix(err, "NOSCRIPT"):
 			missing = append(missing, c)
-		case c.err != nil:
-			c.err = wrap(c.err)
-		case acknowledged != nil && c.answer == answerAllowed:
-			if n, err := acknowledged.Result(); err != nil {
-				c.err = wrap(err)
-			} else if n < 1 {
-				c.err = ErrUnacknowledged
+		case err != nil:
+			err = wrap(err)
+		case acknowledged != nil && answer == answerAllowed:
+			var n int64
+			if n, err = acknowledged.Result(); err != nil {
+				err = wrap(err)
+			} else if n < acks {
+				err = ErrUnacknowledged
 			}
 		}
+		c.answer, c.err = answer, err
 	}
 	return missing
 }

@@ -2,6 +2,8 @@ package replay_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"sync/atomic"
 	"testing"
@@ -21,8 +23,9 @@ func (s *shift) now() time.Time { return time.Now().Add(time.Duration(s.by.Load(
 
 func (s *shift) advance(d time.Duration) { s.by.Add(int64(d)) }
 
-// skew is the clock skew of the tokens in these tests.
-const skew = 30 * time.Second
+// skew is the clock skew of the tokens in these tests. It is small, because no
+// watermark is set by a clock that is more than a minute from that of Redis.
+const skew = 4 * time.Second
 
 // replica is one replica of Cambio, as far as the store goes.
 type replica struct {
@@ -93,6 +96,22 @@ func (r replica) token(name string, decision int, use string) replay.Reservation
 		Key: replaytest.Key(name), Decision: replaytest.Decision(decision), Member: "m", Use: use, TTL: time.Hour,
 		IssuedAt: r.clock.now(), ClockSkew: skew,
 	}
+}
+
+// recovers waits until single use is possible again, and moves the clock as far
+// as the store says.
+func (r replica) recovers(t testing.TB, decision int) {
+	t.Helper()
+	n := 0
+	r.eventually(t, "recovery", func() bool {
+		n++
+		ok, err := r.Reserve(t.Context(), r.token(fmt.Sprint("recovery ", decision, n, r.clock.now()), decision, replay.Once))
+		var notYet *replay.NotYetError
+		if errors.As(err, &notYet) {
+			r.clock.advance(notYet.Until.Sub(r.clock.now()))
+		}
+		return ok && err == nil
+	})
 }
 
 func (r replica) eventually(t testing.TB, what string, done func() bool) {
