@@ -69,8 +69,8 @@ type Gateway struct {
 	targets  map[string]exchange.Target
 	draining atomic.Bool
 
-	ring   issuer.Ring       // as last loaded; the follower's alone
-	folder [sha256.Size]byte // signature of the trust folder; the follower's alone
+	keyWatch keyWatch
+	folder   [sha256.Size]byte // signature of the trust folder; the follower's alone
 
 	cancel     context.CancelFunc // of the followers
 	background sync.WaitGroup
@@ -149,21 +149,22 @@ func (g *Gateway) openKeys(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("gateway: keys: %w", err)
 	}
-	g.ring = ring
 	nonceKey, err := g.keys.NonceKey(ctx, g.env.Rand)
 	if err != nil {
 		return fmt.Errorf("gateway: keys: %w", err)
 	}
 	g.nonces = replay.NewNonces(nonceKey, g.env.Rand)
-	g.issuer, err = issuer.New(issuer.Config{URL: g.config.Issuer, Now: g.env.Now, Rand: g.env.Rand}, issuer.Prune(ring, g.env.Now()))
+	inForce := issuer.Prune(ring, g.env.Now())
+	g.keyWatch.begin(ring, inForce)
+	g.issuer, err = issuer.New(issuer.Config{URL: g.config.Issuer, Now: g.env.Now, Rand: g.env.Rand}, inForce)
 	return err
 }
 
 func (g *Gateway) openJournal(ctx context.Context) error {
 	journal, recovered, err := audit.Open(ctx, audit.Config{
 		Dir: g.journalDir(), Replica: replicaName(g.config), Now: g.env.Now, Rand: g.env.Rand, Log: g.env.Log,
-		Keep: time.Duration(g.config.Journal.Keep), Sign: g.issuer.SignCheckpoint, Checkpoints: g.env.Checkpoints,
-		Open: g.env.OpenSegment, Head: func() []audit.Record { return keyRecords(g.issuer.Ring()) },
+		Keep: time.Duration(g.config.Journal.Keep), Sign: g.signCheckpoint, Checkpoints: g.env.Checkpoints,
+		Open: g.env.OpenSegment, Head: g.journalHead,
 		Remembered: g.remembered, Synced: g.metrics.Synced,
 	})
 	if err != nil {
@@ -201,7 +202,7 @@ func (g *Gateway) openVerifier(context.Context) error {
 func (g *Gateway) openWeb(context.Context) error {
 	broker, err := exchange.New(exchange.Config{
 		Verifier: g.verifier, Policy: g.policy.Load, Targets: g.targets, Replay: useOnce{g.replay, g.env.Now},
-		Journal: g.journal, Stops: stopped{g.stops, g.config.Redis != nil}, Nonces: g.nonces, Limiter: limiter(g.config.Limits.PerWorkload),
+		Journal: g.journal, Stops: keyed{stopped{g.stops, g.config.Redis != nil}, &g.keyWatch}, Nonces: g.nonces, Limiter: limiter(g.config.Limits.PerWorkload),
 		Issuer: g.issuer, Now: g.env.Now, Rand: g.env.Rand, Log: g.env.Log,
 	})
 	if err != nil {
@@ -249,6 +250,12 @@ func (g *Gateway) ready() web.Readiness {
 		// of them out of service, callers would not even be told to come again.
 		fail("stops", stopsCheck(err))
 		r.Ready = g.config.Redis != nil
+	}
+	switch err := g.keyWatch.check(g.env.Now()); {
+	case errors.Is(err, errKeysStale):
+		fail("keys", "cannot be read, and one in use may have been revoked; nothing is issued until they can; see `cambio keys list`")
+	case err != nil:
+		fail("keys", "a new key signs only when the journal has recorded it")
 	}
 	if err := g.journal.Healthy(); err != nil {
 		fail("journal", "cannot be written durably; everything is refused until it can")

@@ -3,8 +3,11 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
+	"syscall"
 	"time"
 
 	"cambio/audit"
@@ -19,12 +22,16 @@ func openRing(ctx context.Context, store *keystore.Files, now time.Time, rand io
 	if !errors.Is(err, issuer.ErrNoKeys) {
 		return ring, err
 	}
-	return store.Update(ctx, func(r issuer.Ring) (issuer.Ring, error) {
+	ring, err = store.Update(ctx, func(r issuer.Ring) (issuer.Ring, error) {
 		if len(r.Keys) > 0 {
 			return r, nil // another replica was first
 		}
 		return issuer.Generate(now, rand)
 	})
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		err = fmt.Errorf("there are none, and none can be made here: start the gateway once where the folder can be written, and bring all its files here: %w", err)
+	}
+	return ring, err
 }
 
 // keyRecords are the journal's records of a ring: each names the public key, so
@@ -71,44 +78,6 @@ func keyChanges(before, after issuer.Ring, now time.Time) []audit.Record {
 		}
 	}
 	return records
-}
-
-// followKeys takes over what `cambio keys` changed, and lets go of retired keys
-// whose time is over. The journal hears of new keys before the issuer signs with
-// them, or a checkpoint could be signed by a key that the journal does not hold;
-// what fails here is tried again, as it is the issuer's own ring that is compared.
-func (g *Gateway) followKeys(ctx context.Context) {
-	changed, err := g.keys.Changed()
-	if err != nil {
-		g.warn(ctx, "key store cannot be read", err)
-		return
-	}
-	if changed {
-		ring, err := g.keys.Load(ctx)
-		if err != nil {
-			g.warn(ctx, "changed keys do not load; the old ones stay", err)
-			return
-		}
-		g.ring = ring
-	}
-	now := g.env.Now()
-	before, after := g.issuer.Ring(), issuer.Prune(g.ring, now)
-	records := keyChanges(before, after, now)
-	if len(records) == 0 && len(before.Keys) == len(after.Keys) {
-		return
-	}
-	for _, r := range records {
-		// Durable, not only queued: the writer signs checkpoints in between.
-		if err := g.journal.Commit(ctx, r); err != nil {
-			g.warn(ctx, "change of keys not recorded", err)
-			return
-		}
-	}
-	if err := g.issuer.Replace(after); err != nil {
-		g.warn(ctx, "changed keys are refused; the old ones stay", err)
-		return
-	}
-	g.env.Log.InfoContext(ctx, "keys changed", slog.Int("keys", len(after.Keys)))
 }
 
 // warn logs a fault of something that goes on with what it has.

@@ -74,6 +74,7 @@ const (
 	ReasonReplayStore Reason = "replay-store"           // 503: the replay store did not answer
 	ReasonRestarted   Reason = "replay-store-restarted" // the token is older than the replay store's memory, which may have forgotten it
 	ReasonStopsStale  Reason = "stops-stale"            // 503: the stop list is missing or older than 5 s
+	ReasonKeysStale   Reason = "keys-stale"             // 503: the signing keys cannot be read, or not be used yet, after a change
 	ReasonAuditSink   Reason = "audit-sink"             // 503: the journal cannot be written durably
 	ReasonMintFailed  Reason = "mint-failed"            // 503: the target did not issue
 	ReasonTargetBusy  Reason = "target-busy"            // 503: as many calls to the target are in flight as may be
