@@ -34,7 +34,8 @@ func TestFailover(t *testing.T) {
 	s := newSite(t, sentinel(watch), sentinel(watch))
 	l := startLoad(s)
 	l.never(stopped)
-	l.well()
+	l.recovered(time.Now())
+	l.wasWell()
 
 	l.play(scenario{name: "redis failed over to a lagging replica", begin: func() {
 		lagging.Follow("127.0.0.1:1") // nobody
@@ -148,7 +149,8 @@ func TestSplit(t *testing.T) {
 
 	l := startLoad(s)
 	l.never(stopped)
-	l.well()
+	l.recovered(time.Now())
+	l.wasWell()
 	var apart, elected time.Time
 	l.play(scenario{name: "redis split, one replica with the old master", lasts: 3 * time.Second, begin: func() {
 		line.Hang()
@@ -170,15 +172,8 @@ func TestSplit(t *testing.T) {
 		master.Follow(masterOf(t, far))
 	}})
 	l.never(late)
-	l.well()
 	l.end()
 	s.end(l)
-}
-
-// one exchanges a fresh token at a replica.
-func (l *load) one(r *replica) bool {
-	it, err := l.make(app, false)
-	return err == nil && l.show(it, 0, r) == allowed
 }
 
 // gotFrom counts the credentials that a replica gave for items made since.
