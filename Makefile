@@ -1,7 +1,7 @@
 # `make demo` needs Go only; `make test` asks scripts/setup for the rest.
 LINT := go tool -modfile=tools/go.mod golangci-lint
 
-.PHONY: demo run build test check chaos vuln bench fuzz golden release
+.PHONY: help demo run build test check chaos vuln bench fuzz golden release
 
 demo: build ## one exchange, start to end, on loopback
 	bin/cambio demo
@@ -38,6 +38,9 @@ fuzz: ## every fuzz target for 30 s
 golden: ## rewrite the golden files, then look at the difference
 	UPDATE=1 go test -count=1 ./...
 	git diff --stat
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
 
 release: ## bin/release: tarballs, packages, SBOMs and their checksums
 	scripts/release

@@ -181,7 +181,14 @@ func auditShowCommand(c *common) *cobra.Command {
 			if err := c.checkOutput("text", "json"); err != nil {
 				return err
 			}
-			fsys, err := c.journal()
+			if strings.TrimSpace(args[0]) == "" { // a variable of a script that was never set
+				return &failure{code: exitUsage, err: errors.New("the id is empty"), next: "name the decision_id of the answer, or of the header Cambio-Decision-Id"}
+			}
+			config, err := c.load()
+			if err != nil {
+				return err
+			}
+			fsys, err := journalFS(filepath.Join(config.State, "journal"))
 			if err != nil {
 				return err
 			}
@@ -192,7 +199,11 @@ func auditShowCommand(c *common) *cobra.Command {
 				return err
 			}
 			if len(records) == 0 {
-				return &failure{code: exitError, err: fmt.Errorf("no record of %s", args[0]), next: "refusals of size and form, and beyond 100 a minute and reason, have no line of their own"}
+				next := "refusals of size and form, and beyond 100 a minute and reason, have no line of their own"
+				if config.Redis != nil { // each replica has a journal of its own
+					next += "; or another replica decided it: ask there"
+				}
+				return &failure{code: exitError, err: fmt.Errorf("no record of %s", args[0]), next: next}
 			}
 			for _, r := range records {
 				if err := c.printRecord(r, false); err != nil {
@@ -259,6 +270,11 @@ func auditTailCommand(c *common) *cobra.Command {
 			fsys, err := c.journal()
 			if err != nil {
 				return err
+			}
+			if c.io.outTTY && !c.json() {
+				if err := lines(c.io.out, "%s", c.io.faint(rowHead())); err != nil {
+					return err
+				}
 			}
 			for r, err := range audit.Tail(cmd.Context(), fsys, n, tailPoll) {
 				if err != nil {
@@ -327,5 +343,13 @@ func row(r audit.Record) string {
 	for i, cell := range cells {
 		cells[i] = cmp.Or(cell, "-")
 	}
-	return fmt.Sprintf("%s  %-17s  %-36s  %s", r.Time.UTC().Format(time.TimeOnly), r.Event, cells[0], strings.Join(cells[1:], "  "))
+	return fmt.Sprintf(rowFormat, r.Time.UTC().Format(time.TimeOnly), r.Event, cells[0], strings.Join(cells[1:], "  "))
+}
+
+// rowFormat is of time, event, decision, and the rest.
+const rowFormat = "%-8s  %-17s  %-36s  %s"
+
+// rowHead names the columns of row.
+func rowHead() string {
+	return fmt.Sprintf(rowFormat, "time", "event", "decision", "trust  target  workload  reason")
 }

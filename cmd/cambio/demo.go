@@ -10,7 +10,9 @@ import (
 	"math/big"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"text/template"
 
 	"github.com/spf13/cobra"
@@ -30,10 +32,27 @@ each with what was sent and what came back: an allowed exchange, the same token
 again, a pull request, a narrower scope, a stop in force, and the journal
 verified. It ends by itself; --stay keeps everything up to play with.`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return c.runDemo(cmd.Context(), stay) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := signal.NotifyContext(cmd.Context(), leavings()...)
+			defer stop()
+			err := c.runDemo(ctx, stay)
+			if err != nil && ctx.Err() != nil {
+				return &failure{code: exitInterrupted, err: errors.New("interrupted")}
+			}
+			return err
+		},
 	}
 	cmd.Flags().BoolVar(&stay, "stay", false, "keep the gateway up until interrupted")
 	return cmd
+}
+
+// leavings are the signals of a terminal that was closed and of a reader that
+// went away. They would end the program before it has taken its folder away.
+func leavings() []os.Signal {
+	if signal.Ignored(syscall.SIGHUP) { // nohup
+		return []os.Signal{syscall.SIGPIPE}
+	}
+	return []os.Signal{syscall.SIGPIPE, syscall.SIGHUP}
 }
 
 // demo is one run of the demonstration.

@@ -84,13 +84,9 @@ func checkServer(server string) error {
 }
 
 func (a *ask) detect(ctx context.Context) (*client.Source, error) {
-	audience := a.audience
-	if audience == "" {
-		audience = a.server
-	}
 	return client.Detect(ctx, client.Env{
 		Getenv: a.c.io.getenv, ReadFile: a.c.io.readFile, HTTP: a.c.io.http,
-		TokenFile: a.tokenFile, Stdin: a.c.io.in, Audience: audience,
+		TokenFile: a.tokenFile, Stdin: a.c.io.in, Audience: a.audience, Server: strings.TrimRight(a.server, "/"),
 	})
 }
 
@@ -108,7 +104,19 @@ func (a *ask) exchange(ctx context.Context) (client.Credential, error) {
 	if err != nil {
 		return client.Credential{}, err
 	}
-	defer a.c.progress("asking " + a.server)()
+	asking := "asking " + a.server
+	done := a.c.progress(asking)
+	defer func() { done() }()
+	told := a.c.json() // then stderr is one JSON object, and only for an error
+	c.Waiting = func(err error, _ time.Duration) {
+		if told {
+			return
+		}
+		told = true
+		done() // or the two would write over each other
+		a.c.io.say("trying again for up to a minute: %v", err)
+		done = a.c.progress(asking)
+	}
 	return c.Exchange(ctx, request, source)
 }
 

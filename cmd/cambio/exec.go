@@ -34,7 +34,8 @@ in its environment, and nowhere else. For an AWS target the credential is in
 AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and
 AWS_CREDENTIAL_EXPIRATION instead, and the variables that lead AWS clients to
 another one, such as AWS_PROFILE, are taken away. Signals are passed on; the exit
-status is the command's own.`,
+status is the command's own. A command that is not there ends with 1 before
+anything is exchanged.`,
 		Example: `  cambio exec --to orders-api -- ./report.sh
   cambio exec --to aws-prod -- aws sts get-caller-identity`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -44,6 +45,12 @@ status is the command's own.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if _, err := a.request(); err != nil {
+				return err
+			}
+			if err := findCommand(args[0]); err != nil {
+				return err
+			}
 			cred, err := a.exchange(cmd.Context())
 			if err != nil {
 				return err
@@ -55,6 +62,21 @@ status is the command's own.`,
 	cmd.Flags().SetInterspersed(false)
 	return cmd
 }
+
+// findCommand refuses a command that is not there: a token that is used once, and
+// a credential, would be spent for nothing.
+func findCommand(name string) error {
+	_, err := exec.LookPath(name)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, exec.ErrNotFound):
+		return &failure{code: exitError, err: fmt.Errorf("cannot run %s: there is no such command in PATH; nothing was exchanged", name), next: commandNext}
+	}
+	return &failure{code: exitError, err: fmt.Errorf("cannot run %s: %w; nothing was exchanged", name, unwrapPath(unwrapPath(err))), next: commandNext}
+}
+
+const commandNext = "check the command's name and PATH"
 
 // runChild runs the command until it ends by itself, with env as its whole
 // environment. ctx ends with the first signal, and must not kill the child, which
@@ -87,7 +109,7 @@ func (c *common) runChild(ctx context.Context, args, env []string) error {
 			return &childExitError{128 + int(ws.Signal())}
 		}
 	}
-	return &failure{code: exitError, err: fmt.Errorf("cannot run %s: %w", args[0], err), next: "check the command's name and PATH"}
+	return &failure{code: exitError, err: fmt.Errorf("cannot run %s: %w", args[0], err), next: commandNext}
 }
 
 // passOn sends the child each signal that we get.

@@ -22,6 +22,8 @@ const (
 	exitRetry      = 7
 	exitLimited    = 8
 	exitDoctor     = 9
+
+	exitInterrupted = 130 // as a shell has it
 )
 
 // failure is an error that knows its exit code and the user's next step.
@@ -59,7 +61,7 @@ func exitCode(err error) int {
 	case errors.As(err, &refused):
 		return refusedCode(refused)
 	case errors.Is(err, context.Canceled):
-		return 130
+		return exitInterrupted
 	case errors.Is(err, client.ErrUnreachable):
 		return exitRetry
 	}
@@ -70,7 +72,7 @@ func refusedCode(r *client.Refusal) int {
 	switch {
 	case r.Status == 429:
 		return exitLimited
-	case r.Status >= 500:
+	case r.Status >= 500, r.Retryable():
 		return exitRetry
 	}
 	return exitDenied
@@ -89,7 +91,7 @@ func otherAudience(r *client.Refusal) string {
 	case client.CheckServer(audience) != nil:
 		return "--audience " + audience
 	}
-	return "--server " + audience + ", or --audience " + audience
+	return "--audience " + audience + ", or --server " + audience
 }
 
 // nextStep is one thing that the user can do about an error, or "".
@@ -114,6 +116,8 @@ func nextStep(err error) string {
 		return "name a file that holds the token alone, as the platform signed it"
 	case errors.As(err, &refused) && otherAudience(refused) != "":
 		return otherAudience(refused)
+	case errors.As(err, &refused) && refused.TooOld() && !refused.Retryable():
+		return "fetch a fresh token; where the platform gives one for each job, start the job anew"
 	case errors.As(err, &refused) && refused.Retryable():
 		return "try again later; it was tried several times already"
 	case errors.As(err, &refused) && refused.DecisionID != "":

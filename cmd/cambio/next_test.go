@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -66,12 +67,17 @@ func TestRowKeepsItsColumns(t *testing.T) {
 		if got := row(r); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
+		for _, column := range []string{"event", "decision", "trust"} {
+			if at := strings.Index(rowHead(), column); r.Event == audit.Checkpoint && want[at-1] != ' ' || want[at] == ' ' {
+				t.Errorf("%s stands over %q", column, want[at:])
+			}
+		}
 	}
 }
 
 func TestOtherAudience(t *testing.T) {
 	for description, want := range map[string]string{
-		"The token's audience is not ours; ask for https://id.acme.example.": "--server https://id.acme.example, or --audience https://id.acme.example",
+		"The token's audience is not ours; ask for https://id.acme.example.": "--audience https://id.acme.example, or --server https://id.acme.example",
 		"The token's audience is not ours; ask for cambio.":                  "--audience cambio",
 		"The token's audience is not ours; ask for $(reboot).":               "", // whoever answers is not always a gateway
 		"The token's audience is not ours; ask for .":                        "",
@@ -80,6 +86,16 @@ func TestOtherAudience(t *testing.T) {
 		if got := otherAudience(&client.Refusal{Status: 400, Description: description}); got != want {
 			t.Errorf("%s %q, want %q", description, got, want)
 		}
+	}
+}
+
+func TestNextStepOfATokenTooOld(t *testing.T) {
+	err := &client.Refusal{
+		Status: 400, Code: "invalid_request", DecisionID: "0198c2f0-5b1e-7c3a-9d4e-2f6a8b0c1d2e",
+		Description: "Fetch a fresh token: this one was issued before the replay store restarted.",
+	}
+	if next := nextStep(err); exitCode(err) != exitDenied || !strings.HasPrefix(next, "fetch a fresh token") || strings.Contains(next, "decision") {
+		t.Errorf("exit %d, next: %s", exitCode(err), next)
 	}
 }
 

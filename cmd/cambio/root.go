@@ -48,6 +48,7 @@ Exit status: 0 ok, 1 error, 2 usage, 3 invalid configuration or documents,
 
 func newRoot(io *stdio) (*cobra.Command, *common) {
 	c := &common{io: io}
+	version := false
 	root := &cobra.Command{
 		Use:           "cambio",
 		Short:         "A workload identity federation gateway",
@@ -55,8 +56,14 @@ func newRoot(io *stdio) (*cobra.Command, *common) {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.ArbitraryArgs, // as for every group
-		RunE:          helpOnly,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if version && len(args) == 0 {
+				return c.printVersion()
+			}
+			return helpOnly(cmd, args)
+		},
 	}
+	root.Flags().BoolVar(&version, "version", false, "show the version")
 	root.SetIn(io.in)
 	root.SetOut(io.out)
 	root.SetErr(io.err)

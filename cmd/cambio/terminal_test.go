@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -107,3 +109,65 @@ func TestHelp(t *testing.T) {
 	}
 	walk(root)
 }
+
+// TestTailNamesItsColumns holds that a person gets heads over the columns, and a
+// pipe does not.
+func TestTailNamesItsColumns(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "journal"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	config := "issuer: https://id.acme.example\nstate: " + dir + "\nidentity_providers:\n  github: {type: github-actions, audience: https://id.acme.example}\n" +
+		"targets:\n  orders-api: {type: jwt, audience: https://orders.acme.example}\ntls: {terminated_by: [10.0.0.0/8]}\n"
+	for _, tt := range []struct {
+		tty    bool
+		output string
+		heads  bool
+	}{{true, "text", true}, {false, "text", false}, {true, "json", false}} {
+		s, _ := user(t)
+		s.outTTY, s.colour = tt.tty, false
+		s.readFile = func(string) ([]byte, error) { return []byte(config), nil }
+		ended, end := context.WithCancel(t.Context())
+		end() // after what is there, which is nothing
+		if code := run(ended, s, []string{"audit", "tail", "-o", tt.output}); code != exitOK {
+			t.Fatalf("exit %d: %s", code, s.err)
+		}
+		if got := s.out.(*bytes.Buffer).String(); strings.HasPrefix(got, "time ") != tt.heads || (got == "") == tt.heads {
+			t.Errorf("%+v: %q", tt, got)
+		}
+	}
+}
+
+// TestNobodyAnswers holds that a wait is told in one line, which does not stand in
+// the one that shows the time.
+func TestNobodyAnswers(t *testing.T) {
+	for _, output := range []string{"token", "json"} {
+		s, _ := user(t)
+		s.colour = false
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		s.http = &http.Client{Transport: absent(cancel)}
+		code := run(ctx, s, []string{"exchange", "--to", "orders-api", "--show", "-o", output})
+		said := s.err.(*bytes.Buffer).String()
+		first, _, _ := strings.Cut(said, "\n")
+		told := strings.HasPrefix(first, "trying again for up to a minute: gateway http") && strings.Contains(first, "nobody is there") && !strings.Contains(first, "e30.")
+		if code != exitRetry || told != (output == "token") || strings.Count(said, "trying again") > 1 {
+			t.Errorf("%s: exit %d: %q", output, code, said)
+		}
+	}
+}
+
+// absent answers no request; after the second one the user gives up.
+func absent(giveUp func()) refusing {
+	asked := 0
+	return func() error {
+		if asked++; asked == 2 {
+			giveUp()
+		}
+		return errors.New("nobody is there")
+	}
+}
+
+type refusing func() error
+
+func (r refusing) RoundTrip(*http.Request) (*http.Response, error) { return nil, r() }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -178,7 +180,10 @@ func (c *common) explain(ctx context.Context, q question) error {
 		return err
 	}
 	if _, ok := config.IdentityProviders[q.provider]; !ok {
-		return usage("--provider %s: the configuration has no such identity provider", q.provider)
+		return &failure{
+			code: exitUsage, err: fmt.Errorf("--provider %s: the configuration has no such identity provider", q.provider),
+			next: strictyaml.DidYouMean(q.provider, slices.Collect(maps.Keys(config.IdentityProviders))),
+		}
 	}
 	// A stop denies whatever the documents say. Without a state folder, as on a
 	// developer's machine, there is none to know of.
@@ -197,6 +202,10 @@ func (c *common) explain(ctx context.Context, q question) error {
 	}
 	if err := c.printExplanation(e, q.tokenFile != ""); err != nil {
 		return err
+	}
+	if _, ok := config.Targets[q.to]; !ok && !c.json() {
+		// To a caller it is a target like any other that is not granted.
+		c.io.say("the configuration has no such target; %s", strictyaml.DidYouMean(q.to, slices.Collect(maps.Keys(config.Targets))))
 	}
 	if e.Stop != nil && !c.json() {
 		c.io.say("  next: cambio stop lift %s", pasteable(e.Stop.ID, "ID"))

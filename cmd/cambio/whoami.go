@@ -18,7 +18,8 @@ func whoamiCommand(c *common) *cobra.Command {
 		Short: "Show the identity that this workload would present",
 		Long: `Finds the ambient identity as "cambio exchange" does, fetches a token, and shows
 where it came from and what it claims. The token itself is not shown and not
-sent; its signature is not checked, and no nonce is asked for.`,
+sent; its signature is not checked, and no nonce is asked for. Without --server
+and --audience it is for the platform's default audience.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := c.checkOutput("text", "json"); err != nil {
@@ -36,6 +37,9 @@ sent; its signature is not checked, and no nonce is asked for.`,
 			audience := a.audience
 			if audience == "" {
 				audience = strings.TrimRight(a.server, "/")
+			}
+			if audience == "" && source.PerAudience && !c.json() {
+				c.io.say("without --server or --audience this shows the platform's default audience, which a gateway may not take")
 			}
 			token, err := source.Token(cmd.Context(), audience)
 			if err != nil {
