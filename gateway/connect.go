@@ -51,7 +51,7 @@ func Connect(c Config, policy *trust.Policy, name string, now time.Time) (*Conne
 				Message: "is in mode shadow: the role will trust its workloads, and nothing is issued to them by it yet", Fix: "enforce it when the journal shows what you expect",
 			})
 		}
-		connection.Grant(g.Trust, g.Resource, subjects, g.Fields)
+		connection.Grant(g.Trust, g.Resource, subjects, g.Fields, g.Shadow)
 	}
 	for _, p := range connection.Finish() {
 		findings = append(findings, strictyaml.Finding{ID: p.ID, Severity: strictyaml.Error, File: p.Role, Message: p.Text, Fix: p.Fix})

@@ -26,6 +26,9 @@ type Role struct {
 	ARN      string   `json:"arn"`
 	Trusts   []string `json:"trusts"`   // that grant it
 	Subjects []string `json:"subjects"` // exact values of sub in our assertions
+	// ShadowSubjects are those of them that only trusts in mode shadow bring: AWS
+	// would take their assertions, and none is issued to them yet.
+	ShadowSubjects []string `json:"shadow_subjects"`
 	// Tags and SourceIdentity say that some grant of the role sends them.
 	Tags           bool `json:"tags"`
 	SourceIdentity bool `json:"source_identity"`
@@ -36,11 +39,13 @@ type Role struct {
 
 	role role
 	by   map[string][]string // subject to the trusts that it comes from
+
+	enforced map[string]bool // subjects that a trust in force brings
 }
 
 // Grant tells a connection of a grant of a role, by ARN, to subjects. fields are
-// the grant's own fields that it names.
-func (c *Connection) Grant(trust, arn string, subjects, fields []string) {
+// the grant's own fields that it names; shadow is the mode of the trust.
+func (c *Connection) Grant(trust, arn string, subjects, fields []string, shadow bool) {
 	i := slices.IndexFunc(c.Roles, func(r Role) bool { return r.ARN == arn })
 	if i < 0 {
 		c.Roles = append(c.Roles, Role{ARN: arn})
@@ -50,10 +55,11 @@ func (c *Connection) Grant(trust, arn string, subjects, fields []string) {
 	r.Trusts = append(r.Trusts, trust)
 	r.Subjects = append(r.Subjects, subjects...)
 	if r.by == nil {
-		r.by = map[string][]string{}
+		r.by, r.enforced = map[string][]string{}, map[string]bool{}
 	}
 	for _, s := range subjects {
 		r.by[s] = append(r.by[s], trust)
+		r.enforced[s] = r.enforced[s] || !shadow
 	}
 	r.Tags = r.Tags || slices.Contains(fields, fieldTags)
 	r.SourceIdentity = r.SourceIdentity || slices.Contains(fields, fieldSourceID)
@@ -82,6 +88,12 @@ func (c *Connection) Finish() []Problem {
 		slices.Sort(r.Trusts)
 		slices.Sort(r.Subjects)
 		r.Trusts, r.Subjects = slices.Compact(r.Trusts), slices.Compact(r.Subjects)
+		r.ShadowSubjects = []string{}
+		for _, s := range r.Subjects {
+			if !r.enforced[s] {
+				r.ShadowSubjects = append(r.ShadowSubjects, s)
+			}
+		}
 		var ok bool
 		if r.role, ok = parseRole(anyRole, r.ARN); !ok || len(r.Subjects) == 0 {
 			fix := "grant a role by its ARN"
@@ -113,11 +125,19 @@ func (c *Connection) Warnings() []Problem {
 	return nil
 }
 
-// from names the trusts that a subject comes from, for whoever reviews it.
+// from names the trusts that a subject comes from, and says when none of them is
+// in force, for whoever reviews it.
 func (r Role) from(subject string) string {
 	names := slices.Sorted(slices.Values(r.by[subject]))
-	return strings.Join(slices.Compact(names), ", ")
+	from := strings.Join(slices.Compact(names), ", ")
+	if !r.enforced[subject] {
+		from += "; " + shadowOnly
+	}
+	return from
 }
+
+// shadowOnly is what is said of a subject that no trust in force brings.
+const shadowOnly = "in mode shadow only: nothing is issued to it yet"
 
 // name is the issuer as IAM names it, in ARNs and condition keys.
 func (c *Connection) name() string {
@@ -234,7 +254,7 @@ func (c *Connection) Text() string {
 			fmt.Fprintf(&b, "\nRole %s\n  trusts    %s\n", r.ARN, strings.Join(r.Trusts, ", "))
 			for _, s := range r.Subjects {
 				of := ""
-				if len(r.Trusts) > 1 {
+				if len(r.Trusts) > 1 || !r.enforced[s] {
 					of = " (" + r.from(s) + ")"
 				}
 				fmt.Fprintf(&b, "  sub       %s%s\n", s, of)

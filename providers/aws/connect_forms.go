@@ -129,7 +129,11 @@ func (c *Connection) CLI() string {
 func cliRole(b *strings.Builder, r Role, file string) {
 	name, path := r.role.name, r.role.path
 	policy, before := "./"+file+".trust.json", "./"+file+".before.json"
-	fmt.Fprintf(b, "\n# %s, for: %s\ncat >%s <<'CAMBIO'\n%s\nCAMBIO\n", r.ARN, strings.Join(r.Trusts, ", "), draft.ShellWord(policy), pretty(r.Policy))
+	var shadows strings.Builder // JSON has no comments, so they stand above
+	for _, s := range r.ShadowSubjects {
+		fmt.Fprintf(&shadows, "# %q: %s\n", s, shadowOnly)
+	}
+	fmt.Fprintf(b, "\n# %s, for: %s\n%scat >%s <<'CAMBIO'\n%s\nCAMBIO\n", r.ARN, strings.Join(r.Trusts, ", "), shadows.String(), draft.ShellWord(policy), pretty(r.Policy))
 	fmt.Fprintf(b, "if aws iam get-role --role-name=%s --query=Role.AssumeRolePolicyDocument --output=json >%s 2>/dev/null; then\n", draft.ShellWord(name), draft.ShellWord(before))
 	update := "aws iam update-assume-role-policy --role-name=" + draft.ShellWord(name) + " --policy-document=" + draft.ShellWord("file://"+policy)
 	fmt.Fprintf(b, "  echo %s >&2\n", draft.ShellWord("the role "+name+" exists; what it trusts today is in "+before+". Add its statements to "+policy+" if they are to stay, then run:"))

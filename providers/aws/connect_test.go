@@ -18,10 +18,10 @@ const connectRole = "arn:aws:iam::111122223333:role/payments-deploy"
 func connected(t *testing.T) *aws.Connection {
 	t.Helper()
 	c := &aws.Connection{Target: "aws-prod", Issuer: "https://id.acme.example/cambio", Audience: `it's-${x}-%{y}-"\`}
-	c.Grant("b", connectRole, []string{"spiffe://id.acme.example/github/9919/2", "spiffe://id.acme.example/github/9919/1"}, []string{"tags"})
-	c.Grant("a", connectRole, []string{"spiffe://id.acme.example/github/9919/1"}, []string{"policy", "source_identity"})
-	c.Grant("a", "arn:aws:iam::111122223333:role/x/payments+deploy", []string{"spiffe://id.acme.example/github/9919/1"}, nil)
-	c.Grant("a", "arn:aws-us-gov:iam::444455556666:role/-payments.deploy", []string{"spiffe://id.acme.example/github/9919/1"}, nil)
+	c.Grant("b", connectRole, []string{"spiffe://id.acme.example/github/9919/2", "spiffe://id.acme.example/github/9919/1"}, []string{"tags"}, true)
+	c.Grant("a", connectRole, []string{"spiffe://id.acme.example/github/9919/1"}, []string{"policy", "source_identity"}, false)
+	c.Grant("a", "arn:aws:iam::111122223333:role/x/payments+deploy", []string{"spiffe://id.acme.example/github/9919/1"}, nil, false)
+	c.Grant("a", "arn:aws-us-gov:iam::444455556666:role/-payments.deploy", []string{"spiffe://id.acme.example/github/9919/1"}, nil, false)
 	if problems := c.Finish(); problems != nil {
 		t.Fatal(problems)
 	}
@@ -109,6 +109,40 @@ func TestConnectionTerraform(t *testing.T) {
 	}
 }
 
+// TestConnectionShadow: each form says which subjects only a trust in mode shadow
+// brings, and of no other.
+func TestConnectionShadow(t *testing.T) {
+	c := connected(t) // b is in mode shadow, a is not, and both bring 1
+	const only, both = "spiffe://id.acme.example/github/9919/2", "spiffe://id.acme.example/github/9919/1"
+	for _, r := range c.Roles {
+		want := []string{}
+		if r.ARN == connectRole {
+			want = []string{only}
+		}
+		if diff := cmp.Diff(want, r.ShadowSubjects); diff != "" {
+			t.Errorf("%s: %s", r.ARN, diff)
+		}
+	}
+	for form, text := range map[string]string{"terraform": c.Terraform(), "cli": c.CLI(), "text": c.Text()} {
+		said := 0
+		for line := range strings.Lines(text) {
+			if !strings.Contains(line, "in mode shadow only") {
+				continue
+			}
+			said++
+			if !strings.Contains(line, only) || strings.Contains(line, both) {
+				t.Errorf("%s: %s", form, line)
+			}
+		}
+		if said != 1 {
+			t.Errorf("%s says it %d times:\n%s", form, said, text)
+		}
+	}
+	if text := c.JSON(); strings.Count(text, `"shadow_subjects": [`) != 3 || strings.Count(text, `"shadow_subjects": []`) != 2 {
+		t.Error(text)
+	}
+}
+
 func TestConnectionProblems(t *testing.T) {
 	subjects := make([]string, 40)
 	for i := range subjects {
@@ -128,7 +162,7 @@ func TestConnectionProblems(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			conn := &aws.Connection{Target: "aws-prod", Issuer: "https://id.acme.example", Audience: "sts.amazonaws.com"}
-			conn.Grant("a", c.arn, c.subjects, nil)
+			conn.Grant("a", c.arn, c.subjects, nil, false)
 			got := ""
 			for _, p := range conn.Finish() {
 				got = p.ID
