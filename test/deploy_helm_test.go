@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"text/template"
@@ -87,17 +88,37 @@ func chartFunctions(all *template.Template) template.FuncMap {
 			}
 			return v, nil
 		},
-		"fail":       func(message string) (string, error) { return "", errors.New(message) },
-		"sha256sum":  func(s string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(s))) },
-		"deepCopy":   func(m map[string]any) map[string]any { return overlay(m, m) },
-		"set":        func(m map[string]any, key string, value any) map[string]any { m[key] = value; return m },
-		"dict":       pairs,
-		"list":       func(items ...any) []any { return items },
-		"int":        func(v any) int { n, _ := v.(int); return n },
+		"fail":      func(message string) (string, error) { return "", errors.New(message) },
+		"sha256sum": func(s string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(s))) },
+		"deepCopy":  func(m map[string]any) map[string]any { return overlay(m, m) },
+		"set":       func(m map[string]any, key string, value any) map[string]any { m[key] = value; return m },
+		"dict":      pairs,
+		"list":      func(items ...any) []any { return items },
+		"append":    func(list []any, v any) []any { return append(slices.Clone(list), v) },
+		"uniq":      unique,
+		"regexFind": func(expression, s string) string { return regexp.MustCompile(expression).FindString(s) },
+		"int": func(v any) int {
+			n, err := strconv.Atoi(fmt.Sprint(v))
+			if err != nil {
+				return 0 // as Helm has it
+			}
+			return n
+		},
 		"contains":   func(part, s string) bool { return strings.Contains(s, part) },
 		"trunc":      func(n int, s string) string { return s[:min(n, len(s))] },
 		"trimSuffix": func(suffix, s string) string { return strings.TrimSuffix(s, suffix) },
 	}
+}
+
+// unique are the items, each once, in the order in which they first came.
+func unique(items []any) []any {
+	var out []any
+	for _, item := range items {
+		if !slices.Contains(out, item) {
+			out = append(out, item)
+		}
+	}
+	return out
 }
 
 // pairs makes a map of names and values in turn.
@@ -354,6 +375,44 @@ func TestChartConfiguration(t *testing.T) {
 	}
 	if o := run(t, nil, "config", "check", "--config", filepath.Join(dir, "cambio.yaml")); o.code != 0 {
 		t.Errorf("exit %d\n%s\n%s", o.code, o.stderr, config)
+	}
+}
+
+// TestChartReachesRedis: each port that the configuration names is open, and that
+// of the data, of which Sentinels only say where it is.
+func TestChartReachesRedis(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		values string
+		want   []any
+	}{
+		{"", []any{6379, 26379}},
+		{"networkPolicy: {redisPort: 6380}", []any{6380, 26379}},
+		{`config: {redis: {addrs: ["a:26379", "b:26380", "a:6379", "[fd00::1]:26379"]}}`, []any{6379, 26379, 26380}},
+		{`config: {redis: {mode: single, addrs: ["redis:6379"], master_name: null}}`, []any{6379}},
+		{"replicaCount: 1\nconfig: {redis: null}\nredis: {existingSecret: \"\"}", nil},
+	} {
+		objects, _, err := render(t, chartValues(t, tt.values))
+		if err != nil {
+			t.Errorf("%s: %v", tt.values, err)
+			continue
+		}
+		// Before it: DNS, also a node's own at a link-local address, and HTTPS.
+		egress := at(objects["NetworkPolicy/cambio"], "spec", "egress")
+		if at(egress, 0, "to") != nil || at(egress, 0, "ports", 0, "port") != 53 || at(egress, 0, "ports", 1, "port") != 53 || at(egress, 1, "ports", 0, "port") != 443 {
+			t.Errorf("%s: %v", tt.values, egress)
+		}
+		ports, _ := at(egress, 2, "ports").([]any)
+		var got []any
+		for _, p := range ports {
+			if at(p, "protocol") != "TCP" {
+				t.Errorf("%s: %v", tt.values, p)
+			}
+			got = append(got, at(p, "port"))
+		}
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s: (-want +got)\n%s", tt.values, diff)
+		}
 	}
 }
 
