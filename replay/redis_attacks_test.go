@@ -217,6 +217,17 @@ func TestMajority(t *testing.T) {
 	if err := r.refused(t, r.token("alone", 6, replay.Once)); !errors.Is(err, replay.ErrUnacknowledged) {
 		t.Error(err)
 	}
+	// Two are none, until the operator says that the others are gone for good.
+	replicas[0].Kill()
+	other.eventually(t, "loss of a replica", func() bool {
+		status, err := other.Check(t.Context())
+		return err == nil && status.Masters[0].Replicas == 1 && status.Masters[0].Acks == 2
+	})
+	if err := other.refused(t, other.token("few", 7, replay.Once)); !errors.Is(err, replay.ErrUnacknowledged) {
+		t.Error(err)
+	}
+	replicas[1].Do("DEL", "cambio:1:{marker}")
+	other.recovers(t, 8)
 }
 
 // watched is a store whose Sentinel names this server.
