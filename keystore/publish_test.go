@@ -341,7 +341,7 @@ func TestPublishOfAStrangersKey(t *testing.T) {
 
 // queue is a context that tells when it is first waited for: at a lock.
 type queue struct {
-	context.Context
+	context.Context //nolint:containedctx // a context is what it is
 	up chan struct{}
 }
 
