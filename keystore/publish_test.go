@@ -342,7 +342,7 @@ func TestPublishOfAStrangersKey(t *testing.T) {
 // queue is a context that tells when it is first waited for: at a lock.
 type queue struct {
 	context.Context //nolint:containedctx // a context is what it is
-	up chan struct{}
+	up              chan struct{}
 }
 
 func (q queue) Done() <-chan struct{} {
