@@ -113,7 +113,7 @@ func (e *examination) once(ctx context.Context, client *redis.Client) (map[strin
 			info[name] = value
 		}
 	}
-	return info, rounds[len(rounds)/2], nil
+	return info, rounds[0], nil // what is slow each time is the way, and not our own load
 }
 
 // server judges what a server is.

@@ -151,21 +151,24 @@ func grantTypes(t *testing.T) {
 	r := rig.New(t, rig.Setup{})
 	r.Control()
 	for _, grant := range []string{
-		"client_credentials", "password", "refresh_token", "authorization_code", "implicit",
-		"urn:ietf:params:oauth:grant-type:jwt-bearer", "urn:ietf:params:oauth:grant-type:saml2-bearer", "urn:ietf:params:oauth:grant-type:device_code",
+		"password", "refresh_token", "authorization_code", "implicit", "Client_Credentials",
+		"urn:ietf:params:oauth:grant-type:saml2-bearer", "urn:ietf:params:oauth:grant-type:device_code",
 		"urn:ietf:params:oauth:grant-type:Token-Exchange", strings.ToUpper(rig.GrantType), rig.GrantType + " ", " " + rig.GrantType,
 		rig.GrantType + "\n", rig.GrantType + "\x00", "token-exchange", rig.GrantType + "#", "null",
 	} {
 		a := r.Post(form(r, "grant_type", grant))
 		told(t, a, 400, "unsupported_grant_type", "grant_type")
 	}
+	// The other two grants want a proof of their own; a subject_token is none.
+	told(t, r.Post(form(r, "grant_type", "client_credentials")), 400, "invalid_request", "client_assertion")
+	told(t, r.Post(form(r, "grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer")), 400, "invalid_request", "assertion")
 	assertion := url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:jwt-bearer"}, "assertion": {r.Token(nil)}}
-	told(t, r.Post(assertion), 400, "unsupported_grant_type", "")
+	told(t, r.Post(assertion), 400, "invalid_request", "audience")
 	client := url.Values{
-		"grant_type": {"client_credentials"}, "client_assertion": {r.Token(nil)},
-		"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
+		"grant_type": {"client_credentials"}, "client_assertion": {r.Token(nil)}, "audience": {"t1"},
+		"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:saml2-bearer"},
 	}
-	told(t, r.Post(client), 400, "unsupported_grant_type", "")
+	told(t, r.Post(client), 400, "invalid_request", "client_assertion_type")
 	r.Control()
 }
 

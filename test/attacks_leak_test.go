@@ -200,7 +200,7 @@ func configSecrets(t *testing.T) {
 	}
 	(&rig.Rig{T: t, Dir: dir}).WriteTrusts(nil)
 	for i, config := range []string{
-		usualConfig + "redis: {mode: single, addrs: [10.1.2.3:6379], username: gw, password: %s}\n",
+		usualConfig + "redis: {mode: single, addrs: [10.1.2.3:6379], username: gw, password: %s, master_name: not-for-single}\n",
 		usualConfig + "redis: {mode: %s, addrs: [%s], username: %s, password: %s, tls: %s, master_name: %s}\n",
 		strings.Replace(usualConfig, "https://gw.test\nidentity", "%s\nidentity", 1),
 		strings.Replace(usualConfig, "type: jwt", "type: %s", 1),
