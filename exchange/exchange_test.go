@@ -156,7 +156,7 @@ func (w *world) Mint(_ context.Context, o exchange.Order) (exchange.Credential, 
 }
 
 // sharedRing are the keys of all tests: RSA keys are slow to make.
-var sharedRing = sync.OnceValues(func() (issuer.Ring, error) { return issuer.Generate(start(), rand.Reader) }) //nolint:gochecknoglobals // a cache of test keys
+var sharedRing = sync.OnceValues(func() (issuer.Ring, error) { return issuer.Generate(start(), rand.Reader) })
 
 func start() time.Time { return time.Date(2027, 1, 5, 12, 0, 0, 300_000_000, time.UTC) }
 
