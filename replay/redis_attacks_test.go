@@ -195,7 +195,12 @@ func TestMajority(t *testing.T) {
 	if m := status.Masters[0]; m.Replicas != 3 || m.Acks != 2 {
 		t.Errorf("%d replicas, %d acknowledgements; want 3 and 2", m.Replicas, m.Acks)
 	}
-	// A side with another master and one replica.
+	// A side with another master and one replica. It knows by then how many there
+	// were: Sentinels that elect one that lags need a majority of their own.
+	r.eventually(t, "a replica that knows of three", func() bool {
+		marker, err := replicas[1].Client().HVals(t.Context(), "cambio:1:{marker}").Result()
+		return err == nil && slices.Contains(marker, "3")
+	})
 	replicas[1].Promote()
 	replicas[2].Follow(replicas[1].Addr())
 	replicas[2].WaitInStep()

@@ -203,6 +203,10 @@ func (r *Redis) inspect(ctx context.Context, conn *redis.Conn) (memory, error) {
 	// A replica would refuse writes, and should it become the master, this
 	// connection would go on with a memory that nobody has compared.
 	if info["role"] != "master" {
+		// Nor may it go back to the pool, and be looked at again for good.
+		quit := conn.Pipeline()
+		quit.Do(ctx, "QUIT")
+		_, _ = quit.Exec(ctx) // if it fails, the next look says it again
 		return memory{}, ErrReplica
 	}
 	if policy := info["maxmemory_policy"]; policy != "noeviction" {
