@@ -23,7 +23,7 @@ func connectCommand(c *common) *cobra.Command {
 for AWS the OIDC identity provider, and for each granted role a trust policy that
 names the audience and each subject by equality.
 
-  -o text       what it is, to review (default)
+  -o text       what it is, to review, and behind it the next two (default)
   -o terraform  HCL
   -o cli        a shell script of AWS CLI commands; it changes no role that exists
   -o json       everything, with each policy
@@ -111,14 +111,16 @@ func (c *common) printConnection(connection *gateway.Connection) error {
 	case "json":
 		text = connection.JSON()
 	default:
-		text = connection.Text()
+		text = connection.Text() +
+			"\n--- Terraform, alone with -o terraform ---\n\n" + connection.Terraform() +
+			"\n--- AWS CLI, alone with -o cli ---\n\n" + connection.CLI()
 	}
 	if _, err := fmt.Fprint(c.io.out, text); err != nil {
 		return err
 	}
 	switch c.output {
 	case "text":
-		c.io.say("  next: cambio connect %s -o terraform > cambio.tf, or -o cli", connection.Target)
+		c.io.say("  next: review it, and apply one of the two: cambio connect %s -o terraform > cambio.tf, or -o cli > connect.sh", connection.Target)
 	case "terraform", "cli":
 		c.io.say("  next: review and apply it, then, in a job that a trust is for: cambio connect %s --verify", connection.Target)
 	}
