@@ -1,7 +1,7 @@
 # `make demo` needs Go only; `make test` asks scripts/setup for the rest.
 LINT := go tool -modfile=tools/go.mod golangci-lint
 
-.PHONY: help demo run build test check chaos vuln bench fuzz golden release release-check
+.PHONY: help demo run build test lint check chaos vuln bench fuzz golden release release-check
 
 demo: build ## one exchange, start to end, on loopback
 	bin/cambio demo
@@ -17,9 +17,11 @@ test: ## everything, with the race detector
 	go test -race -shuffle=on $(TESTFLAGS) ./...
 	go test -tags pkcs11 -run PKCS11 $(TESTFLAGS) ./keystore
 
-check: ## format, lint, vet and the quick tests
+lint: ## format, lint and vet
 	$(LINT) fmt --diff && $(LINT) run
 	go vet ./...
+
+check: lint ## that, and the quick tests
 	go test -short $$(go list ./... | grep -v ^cambio/test)
 
 vuln: ## known vulnerabilities in what we call
@@ -40,7 +42,7 @@ golden: ## rewrite the golden files, then look at the difference
 	git diff --stat
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 15
 
 release: ## bin/release: tarballs, packages, SBOMs and their checksums
 	scripts/release
