@@ -78,8 +78,8 @@ type Gateway struct {
 	closeOnce  sync.Once
 }
 
-// Open starts a gateway: documents, keys, journal, stops, replay memory, in this
-// order, and nothing listens yet. It calls no identity provider. Findings in the
+// Open starts a gateway: documents, targets, replay store, keys, journal, stops, in
+// this order, and nothing listens yet. It calls no identity provider and no target. Findings in the
 // documents come back as [trust.Findings]; a state folder in use is
 // [ErrStateLocked].
 func Open(ctx context.Context, c Config, env Env) (*Gateway, error) {
