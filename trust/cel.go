@@ -172,22 +172,22 @@ type celProblem struct {
 	message, fix string
 }
 
-// compile parses, checks and plans one condition. With problems there is no
-// condition, nor is there one of an open environment.
-func (e *celEnv) compile(source string) (*condition, []celProblem) {
+// check parses one condition, puts the declared claims into it, and checks its
+// types. perGrant says that it reads request or grant.
+func (e *celEnv) check(source string) (checked *cel.Ast, perGrant bool, problems []celProblem) {
 	if len(source) > maxCondition {
-		return nil, []celProblem{{
+		return nil, false, []celProblem{{
 			id: FindingTooExpensive, line: 1, column: 1,
 			message: fmt.Sprintf("the condition has %d bytes; at most %d are allowed", len(source), maxCondition),
 			fix:     "split it into several conditions",
 		}}
 	}
 	if !utf8.ValidString(source) {
-		return nil, []celProblem{{id: FindingCELSyntax, line: 1, column: 1, message: "the condition is not UTF-8", fix: "save the file as UTF-8"}}
+		return nil, false, []celProblem{{id: FindingCELSyntax, line: 1, column: 1, message: "the condition is not UTF-8", fix: "save the file as UTF-8"}}
 	}
 	parsed, issues := e.env.Parse(source)
 	if err := issues.Err(); err != nil {
-		return nil, celIssues(source, issues)
+		return nil, false, celIssues(source, issues)
 	}
 	walk := astWalk{schema: e.schema, info: parsed.NativeRep().SourceInfo(), factory: celast.NewExprFactory()}
 	walk.expr(parsed.NativeRep().Expr(), 1)
@@ -195,14 +195,21 @@ func (e *celEnv) compile(source string) (*condition, []celProblem) {
 		walk.problems = slices.DeleteFunc(walk.problems, func(p celProblem) bool { return p.id == FindingUnknownClaim })
 	}
 	if len(walk.problems) > 0 {
-		return nil, walk.problems
+		return nil, false, walk.problems
 	}
-	checked, issues := e.env.Check(parsed)
+	checked, issues = e.env.Check(parsed)
 	if err := issues.Err(); err != nil {
-		return nil, celIssues(source, issues)
+		return nil, false, celIssues(source, issues)
 	}
-	if e.open {
-		return nil, nil
+	return checked, walk.perGrant, nil
+}
+
+// compile checks, weighs and plans one condition. With problems there is no
+// condition, nor is there one of an open environment.
+func (e *celEnv) compile(source string) (*condition, []celProblem) {
+	checked, perGrant, problems := e.check(source)
+	if len(problems) > 0 || e.open {
+		return nil, problems
 	}
 	if out := checked.OutputType(); !out.IsExactType(types.BoolType) {
 		return nil, []celProblem{{
@@ -226,7 +233,7 @@ func (e *celEnv) compile(source string) (*condition, []celProblem) {
 	if err != nil {
 		return nil, []celProblem{{id: FindingCELSyntax, line: 1, column: 1, message: "the condition cannot be planned: " + err.Error(), fix: "write it another way"}}
 	}
-	return &condition{program: program, source: source, perGrant: walk.perGrant}, nil
+	return &condition{program: program, source: source, perGrant: perGrant}, nil
 }
 
 // eval evaluates the condition. It is true only when the value is true; else

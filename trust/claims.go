@@ -15,6 +15,7 @@ type claimVar struct {
 	path   []string // the pointer, taken apart
 	typ    ClaimType
 	values []string // the closed set, where there is one
+	table  Claim    // as the table has it
 }
 
 // claimSchema is what one identity provider's tokens may claim.
@@ -29,11 +30,11 @@ type claimSchema struct {
 // or a list, and identity.audience is the one that was accepted.
 func registeredClaims() map[string]Claim {
 	return map[string]Claim{
-		"iss": {Type: StringClaim},
-		"sub": {Type: StringClaim},
+		"iss": {Type: StringClaim, Always: true},
+		"sub": {Type: StringClaim, Always: true},
 		"jti": {Type: StringClaim},
-		"exp": {Type: IntClaim},
-		"iat": {Type: IntClaim},
+		"exp": {Type: IntClaim, Always: true},
+		"iat": {Type: IntClaim, Always: true},
 		"nbf": {Type: IntClaim},
 	}
 }
@@ -76,7 +77,7 @@ func (s *claimSchema) add(name string, path []string, c Claim) *claimVar {
 	if v, ok := s.byID[id]; ok {
 		return v
 	}
-	v := &claimVar{name: name, id: id, path: path, typ: c.Type, values: c.Values}
+	v := &claimVar{name: name, id: id, path: path, typ: c.Type, values: c.Values, table: c}
 	s.byID[id] = v
 	s.byName[name] = v
 	s.byName[id] = v

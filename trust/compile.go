@@ -34,7 +34,9 @@ type Policy struct {
 	rules      []*rule // sorted by name
 	byName     map[string]*rule
 	guardrails []*guardrail // sorted by name
-	enforced   *rule        // judged as if its mode were enforce, by its own tests; else nil
+	invariants []*invariant // sorted by name
+	world      World
+	enforced   *rule // judged as if its mode were enforce, by its own tests; else nil
 }
 
 // SHA256 is the hash, in hex, of the documents with their names, of the
@@ -195,6 +197,7 @@ func (c *compiler) guardEnv(from []string) (*celEnv, error) {
 type document struct {
 	rule      *rule
 	guardrail *guardrail
+	invariant *invariant
 	findings  strictyaml.Findings
 }
 
@@ -211,9 +214,9 @@ func Compile(world World, files []Source, now time.Time) (*Policy, strictyaml.Fi
 	documents := make([]document, len(files))
 	c.readAll(files, documents)
 
-	p := &Policy{providers: c.providers, byName: make(map[string]*rule, len(files))}
+	p := &Policy{providers: c.providers, byName: make(map[string]*rule, len(files)), world: world}
 	var findings strictyaml.Findings
-	guardNames := map[string]*guardrail{}
+	guardNames, invariantNames := map[string]*guardrail{}, map[string]*invariant{}
 	for i := range documents {
 		d := &documents[i]
 		findings = append(findings, d.findings...)
@@ -234,6 +237,14 @@ func Compile(world World, files []Source, now time.Time) (*Policy, strictyaml.Fi
 				guardNames[g.name] = g
 			}
 			p.guardrails = append(p.guardrails, g)
+		case d.invariant != nil:
+			v := d.invariant
+			if other := invariantNames[v.name]; other != nil && v.name != "" {
+				findings = append(findings, duplicate(v.file, v.nameAt, "invariant", v.name, other.file))
+			} else if v.name != "" {
+				invariantNames[v.name] = v
+			}
+			p.invariants = append(p.invariants, v)
 		}
 	}
 	if findings.HasErrors() {
@@ -246,9 +257,9 @@ func Compile(world World, files []Source, now time.Time) (*Policy, strictyaml.Fi
 	return p, findings.Sorted()
 }
 
-func duplicate(file string, at place, kind, name, other string) strictyaml.Finding {
+func duplicate(file string, at Place, kind, name, other string) strictyaml.Finding {
 	return strictyaml.Finding{
-		ID: FindingDuplicateName, Severity: strictyaml.Error, File: file, Line: at.line, Column: at.column,
+		ID: FindingDuplicateName, Severity: strictyaml.Error, File: file, Line: at.Line, Column: at.Column,
 		Message: fmt.Sprintf("%s also is a %s named %q", other, kind, name), Fix: "give one of them another name",
 	}
 }
@@ -376,7 +387,8 @@ func (c *compiler) read(file Source) document {
 	d := document{}
 	switch {
 	case root.Get("invariant") != nil:
-		r.Error(root.Get("invariant"), FindingLater, "invariants arrive with a later version", "leave the document out")
+		d.invariant = r.invariant(root)
+		d.invariant.file, d.invariant.sha = file.Name, sha256.Sum256(file.Data)
 	case root.Get("guardrail") != nil:
 		d.guardrail = r.guardrail(root)
 		d.guardrail.file, d.guardrail.sha = file.Name, sha256.Sum256(file.Data)
@@ -392,7 +404,7 @@ func (c *compiler) read(file Source) document {
 // compact lets go of the document's source: a string of a node would keep all
 // of the file.
 func (t *rule) compact(c *compiler) {
-	t.name, t.owner = strings.Clone(t.name), c.intern(t.owner)
+	t.name, t.owner, t.purpose = strings.Clone(t.name), c.intern(t.owner), strings.Clone(t.purpose)
 	t.match, t.grants, t.when = slices.Clip(t.match), slices.Clip(t.grants), slices.Clip(t.when)
 	if t.provider != nil {
 		t.anchorKey = t.provider.anchorOf(t.match)
@@ -404,6 +416,7 @@ func (p *Policy) link() {
 	byName := func(a, b *rule) int { return cmp.Compare(a.name, b.name) }
 	slices.SortFunc(p.rules, byName)
 	slices.SortFunc(p.guardrails, func(a, b *guardrail) int { return cmp.Compare(a.name, b.name) })
+	slices.SortFunc(p.invariants, func(a, b *invariant) int { return cmp.Compare(a.name, b.name) })
 	for _, t := range p.rules {
 		t.provider.rules = append(t.provider.rules, t)
 		if !t.shadow && t.tokenUse != "" && t.tokenUse.Tighter(t.provider.tokenUse) {

@@ -31,6 +31,7 @@ var namePattern = regexp.MustCompile(`^[a-z0-9-]{1,63}$`)
 type rule struct {
 	name      string
 	owner     string
+	purpose   string
 	file      string
 	sha       [32]byte
 	provider  *providerPolicy
@@ -39,13 +40,17 @@ type rule struct {
 	match     []matchLine
 	named     []bool // by guard of the provider: match names the guarded value
 	when      []*condition
+	whenAt    []Place // of each of when
 	access    *access // nil: no restriction
+	accessAt  Place
+	expiresAt Place
+	silent    bool // hints: false, the caller is not told which claim failed
 	tokenUse  TokenUse
 	nonce     bool // a token without a nonce of ours is refused
 	grants    []grantRule
 	tests     []inlineTest
 	perGrant  bool // a condition reads request or grant
-	nameAt    place
+	nameAt    Place
 	anchorKey *matchLine // the most selective anchor that match pins
 }
 
@@ -56,32 +61,28 @@ type grantRule struct {
 	scopes   []string
 	ttl      time.Duration
 	minTTL   time.Duration
+	at       Place
+	ttlAt    Place // of a written ttl; else zero
 	claims   []claimTemplate
 	extras   []extraField                 // sorted by name
 	misfit   func(Grant) (string, string) // the target type's; nil: anything fits
 }
 
-// place is where a document says its name. A node would keep the whole tree of
-// each document until the last one is read.
-type place struct{ line, column int }
+// Place is where a document says something, both from 1; zero: nowhere. A node
+// would keep the whole tree of each document until the last one is read.
+type Place struct{ Line, Column int }
 
-func placeOf(n *strictyaml.Node) place { return place{n.Line, n.Column} }
-
-// guardrail is one compiled guardrail.
-type guardrail struct {
-	name   string
-	file   string
-	sha    [32]byte
-	from   []string // sorted; nil: all
-	forbid *condition
-	env    *celEnv
-	nameAt place
+func placeOf(n *strictyaml.Node) Place {
+	if n == nil {
+		return Place{}
+	}
+	return Place{n.Line, n.Column}
 }
 
 // inlineTest is one test of a trust document.
 type inlineTest struct {
 	name   string
-	at     place
+	at     Place
 	claims map[string]any // by name; nil takes the claim away
 	ask    Request
 	allow  bool
@@ -169,9 +170,8 @@ func (r *reader) name(root *strictyaml.Node, field string) string {
 	return s
 }
 
-// owned reads what every document says about itself, and returns the owner.
-func (r *reader) owned(root *strictyaml.Node) string {
-	owner := ""
+// owned reads what every document says about itself: its owner and its purpose.
+func (r *reader) owned(root *strictyaml.Node) (owner, purpose string) {
 	n := root.Get("owner")
 	switch {
 	case n != nil && n.Kind == strictyaml.String && strings.TrimSpace(n.Text) != "" || n != nil && n.Kind != strictyaml.Null && n.Kind != strictyaml.String:
@@ -181,20 +181,21 @@ func (r *reader) owned(root *strictyaml.Node) string {
 		r.Error(root.Find("owner"), FindingOwnerMissing, "the document has no owner", "write owner: and who answers for it")
 	}
 	if n := root.Get("purpose"); n != nil {
-		r.text(n, maxText)
+		purpose = r.text(n, maxText)
 	} else {
 		r.Missing(root, "purpose", "write purpose: and what this is for")
 	}
-	return owner
+	return owner, purpose
 }
 
 // trust reads a trust document. What it returns is for use only when there is
 // no error among the findings.
 func (r *reader) trust(root *strictyaml.Node) *rule {
 	r.allow(root, "name", "owner", "purpose", "expires", "mode", "from", "match", "when", "access",
-		"token_use", "require_nonce", "grants", "tests")
-	t := &rule{name: r.name(root, "name"), owner: r.owned(root), nameAt: placeOf(root.Find("name"))}
-	t.expires = r.expires(root.Get("expires"))
+		"token_use", "require_nonce", "hints", "grants", "tests")
+	t := &rule{name: r.name(root, "name"), nameAt: placeOf(root.Find("name"))}
+	t.owner, t.purpose = r.owned(root)
+	t.expires, t.expiresAt = r.expires(root.Get("expires")), placeOf(root.Get("expires"))
 	if n := root.Get("mode"); n != nil {
 		t.shadow = r.oneOf(n, "enforce", "shadow") == "shadow"
 	}
@@ -214,15 +215,21 @@ func (r *reader) trust(root *strictyaml.Node) *rule {
 				env = t.provider.env
 			}
 			if c := r.condition(item, env); c != nil {
-				t.when = append(t.when, c)
+				t.when, t.whenAt = append(t.when, c), append(t.whenAt, placeOf(item))
 				t.perGrant = t.perGrant || c.perGrant
 			}
 		}
 	}
 	if n := root.Get("access"); n != nil {
-		t.access = r.access(n)
+		t.access, t.accessAt = r.access(n), placeOf(n)
 	}
 	r.use(t, root)
+	if n := root.Get("hints"); n != nil {
+		if n.Kind != strictyaml.Bool {
+			r.WrongType(n, "a boolean")
+		}
+		t.silent = !n.Bool()
+	}
 	if n := root.Get("grants"); n == nil {
 		r.Missing(root, "grants", "write grants: and a list of what is granted")
 	} else {
@@ -334,46 +341,4 @@ func (r *reader) condition(n *strictyaml.Node, env *celEnv) *condition {
 		r.ErrorIn(n, p.line, p.column-1, p.id, p.message, p.fix)
 	}
 	return c
-}
-
-// guardrail reads a guardrail.
-func (r *reader) guardrail(root *strictyaml.Node) *guardrail {
-	r.allow(root, "guardrail", "owner", "purpose", "from", "forbid")
-	r.owned(root)
-	g := &guardrail{name: r.name(root, "guardrail"), nameAt: placeOf(root.Find("guardrail"))}
-	known := true
-	if n := root.Get("from"); n != nil {
-		for _, item := range r.list(n, maxItems) {
-			name := r.text(item, maxText)
-			switch {
-			case name == "":
-				known = false
-			case r.c.providers[name] == nil:
-				r.Error(item, FindingUnknownProvider, "no identity provider is named "+item.Show(), strictyaml.DidYouMean(name, r.c.providerNames))
-				known = false
-			case slices.Contains(g.from, name):
-				r.Error(item, FindingInvalid, item.Show()+" is named twice", "name it once")
-			default:
-				g.from = append(g.from, name)
-			}
-		}
-		known = known && len(g.from) > 0
-		slices.Sort(g.from)
-	}
-	n := root.Get("forbid")
-	switch {
-	case n == nil:
-		r.Missing(root, "forbid", "write forbid: and a condition")
-	case !known:
-		r.condition(n, r.c.anyClaims)
-	default:
-		env, err := r.c.guardEnv(g.from)
-		if err != nil {
-			r.Error(n, FindingInternal, err.Error(), "")
-			break
-		}
-		g.env = env
-		g.forbid = r.condition(n, env)
-	}
-	return g
 }

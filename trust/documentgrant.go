@@ -64,7 +64,7 @@ func (r *reader) grant(t *rule, n *strictyaml.Node) (grantRule, bool) {
 		}
 		return n.Get(field)
 	}
-	g := grantRule{target: r.c.intern(name), minTTL: target.Type.MinTTL}
+	g := grantRule{target: r.c.intern(name), minTTL: target.Type.MinTTL, at: placeOf(n), ttlAt: placeOf(n.Get("ttl"))}
 	if item := get("resource"); item != nil {
 		g.resource = strings.Clone(r.text(item, maxResource))
 		if f := fields["resource"]; g.resource != "" && f.Pattern != nil && !f.Pattern.MatchString(g.resource) {

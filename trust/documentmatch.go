@@ -50,7 +50,7 @@ func (r *reader) match(t *rule, root *strictyaml.Node) {
 			broken = broken || t.provider.isAnchor(claim) && n.Items()[i].Kind != strictyaml.Map && !isEmptyList(n.Items()[i])
 			continue
 		}
-		t.match = append(t.match, matchLine{claim: claim, name: r.c.intern(key.Text), want: want})
+		t.match = append(t.match, matchLine{claim: claim, name: r.c.intern(key.Text), want: want, at: placeOf(key)})
 	}
 	t.anchorKey = t.provider.anchorOf(t.match)
 	if t.anchorKey == nil && !broken {

@@ -29,7 +29,6 @@ const (
 	FindingScope           = "scope-malformed"   // a scope that RFC 6749 section 3.3 does not allow
 	FindingResource        = "resource-invalid"  // a resource that the target does not have
 	FindingGrantUnfit      = "grant-unfit"       // a value of a grant that the target would refuse
-	FindingLater           = "arrives-later"     // a feature of a later version
 	FindingTooMany         = "too-many"          // more than a document may hold
 	FindingSharedIdentity  = "shared-identity"   // warning: match leaves several workloads one identity
 	FindingStarIsLiteral   = "star-is-literal"   // warning: a plain value of match holds a `*`, which is no wildcard there

@@ -121,7 +121,7 @@ func (p *Policy) Test(now time.Time) []TestResult {
 			id, ask, at := t.situation(test, now)
 			d := p.Decide(id, ask, StopSet{}, at)
 			result := TestResult{
-				File: t.file, Line: test.at.line, Column: test.at.column, Trust: t.name, Name: test.name, Expect: "deny",
+				File: t.file, Line: test.at.Line, Column: test.at.Column, Trust: t.name, Name: test.name, Expect: "deny",
 				OK: d.Allow == test.allow, Decision: d, Reason: d.Reason,
 			}
 			if test.allow {

@@ -31,6 +31,7 @@ type matchLine struct {
 	claim *claimVar
 	name  string // as the document writes it
 	want  []pattern
+	at    Place
 }
 
 func (l *matchLine) holds(claims map[string]any) bool {

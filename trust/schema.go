@@ -18,11 +18,21 @@ const (
 	MapClaim    ClaimType = "map"  // only for conditions, never for match
 )
 
-// Claim describes one claim of a platform.
+// Claim describes one claim of a platform. What decides nothing, and only serves
+// those who review documents, is no part of the policy's hash.
 type Claim struct {
 	Type   ClaimType
 	Values []string // the closed set of its values, where there is one
 	Always bool     // every token of the platform has it
+
+	// PinnedBy is the claim with the immutable id of what this one names, for a
+	// name that can be given up and taken by somebody else; else "".
+	PinnedBy string `json:"-"`
+	// OwnedBy is the claim that says whose it is, for an id that survives being
+	// handed over to another owner; else "".
+	OwnedBy string `json:"-"`
+	// Chosen says that whoever starts the workload chooses the value.
+	Chosen bool `json:"-"`
 }
 
 // Platform describes, as data, what the tokens of one kind of identity provider
@@ -44,6 +54,29 @@ type Platform struct {
 	Guarded map[string][]string
 	// Sample is a realistic set of claims that inline tests start from.
 	Sample map[string]any
+
+	// Outsiders are values, by claim, with which the code of people from outside
+	// may run.
+	Outsiders map[string][]string `json:"-"`
+	// Gates are claims that somebody's approval or a protected place stands behind.
+	Gates []string `json:"-"`
+	// Hosted are the values, by claim, of a workload on the platform's own machines,
+	// where nothing is left behind by the one before.
+	Hosted map[string]string `json:"-"`
+	// Journal names the claims that the journal keeps of each proven token: what
+	// decisions need, and no free text about a person.
+	Journal []string `json:"-"`
+	// Lint says what only this platform has to say about a trust. It is pure. May
+	// be nil.
+	Lint func(Trust) []Remark `json:"-"`
+}
+
+// Remark is what a platform's own lint says about one place of a trust.
+type Remark struct {
+	ID           string // of the finding
+	At           Place
+	Field        string // such as match.sub
+	Message, Fix string
 }
 
 // Narrowing says how a request may narrow one field of a grant.
@@ -91,6 +124,11 @@ type TargetType struct {
 	Fields map[string]Field
 	MinTTL time.Duration // 0: none
 	MaxTTL time.Duration // the type's own limit, above any max_ttl
+	// MaxSubject is the longest sub in bytes that the target takes; 0: any.
+	MaxSubject int `json:",omitempty"`
+	// MaxSubjects is how many subjects one resource of the target can be made to
+	// trust; 0: any number.
+	MaxSubjects int `json:",omitempty"`
 	// Misfit says what of a grant the target would refuse, and in which field, such
 	// as "tags.repository"; "" where it fits. It is asked at load, with what
 	// depends on claims left out, and for each decision. May be nil. It is pure.
@@ -105,6 +143,11 @@ type Provider struct {
 	Claims map[string]Claim
 	// Anchors are those of Claims that are declared immutable.
 	Anchors []string
+	// Journal names the claims that the journal keeps of each proven token.
+	Journal []string `json:"-"`
+	// WorkloadID makes the workload id of a token's claims, as the verifier does. It
+	// is pure. May be nil.
+	WorkloadID func(claims map[string]any) (string, error) `json:"-"`
 }
 
 // Target is one target of the configuration, as documents see it.
@@ -122,4 +165,6 @@ type Target struct {
 type World struct {
 	Providers map[string]Provider
 	Targets   map[string]Target
+	// TrustDomain is that of the workload ids; it decides nothing here.
+	TrustDomain string `json:"-"`
 }
