@@ -18,10 +18,15 @@ import (
 
 // World is what documents may refer to in this configuration.
 func World(c Config) trust.World {
-	w := trust.World{Providers: map[string]trust.Provider{}, Targets: map[string]trust.Target{}}
+	w := trust.World{Providers: map[string]trust.Provider{}, Targets: map[string]trust.Target{}, TrustDomain: c.TrustDomain}
 	platforms, types := providers.Platforms(), providers.TargetTypes()
 	for name, p := range c.IdentityProviders {
-		w.Providers[name] = worldProvider(p, platforms[p.Type])
+		known := worldProvider(p, platforms[p.Type])
+		known.WorkloadID = func(claims map[string]any) (string, error) {
+			return oidc.WorkloadOf(c.TrustDomain, p.provider(name), platforms[p.Type], claims)
+		}
+		known.Journal = kept(c.Journal.Claims, p, platforms[p.Type])
+		w.Providers[name] = known
 	}
 	for name, t := range c.Targets {
 		target := trust.Target{Type: types[t.Type], MaxTTL: time.Duration(t.MaxTTL), Audience: t.Audience}
@@ -32,6 +37,24 @@ func World(c Config) trust.World {
 		w.Targets[name] = target
 	}
 	return w
+}
+
+// kept are the claims that the journal keeps of each proven token of a provider.
+func kept(claims string, p IdentityProvider, platform oidc.Platform) []string {
+	var names []string
+	switch claims {
+	case keepDecision:
+		return nil
+	case keepAll:
+		for _, name := range slices.Sorted(maps.Keys(platform.Claims)) {
+			if platform.Claims[name].Type != trust.MapClaim { // its members are in the table too
+				names = append(names, name)
+			}
+		}
+	default:
+		names = slices.Clone(platform.Journal)
+	}
+	return append(names, slices.Sorted(maps.Keys(p.Claims))...)
 }
 
 // endpoint is the written one, or "" for the cloud's own.
@@ -59,6 +82,22 @@ func LoadPolicy(c Config, now time.Time) (*trust.Policy, strictyaml.Findings) {
 		return nil, findings.Sorted()
 	}
 	return policy, findings.Sorted()
+}
+
+// LoadTested is [LoadPolicy] with the files of tests beside the documents, for
+// whoever runs them: a gateway at work does not read them.
+func LoadTested(c Config, now time.Time) (*trust.Policy, strictyaml.Findings) {
+	policy, findings := LoadPolicy(c, now)
+	if policy == nil {
+		return nil, findings
+	}
+	files, more := readTests(c.Trust)
+	policy, unread := policy.WithTests(files)
+	findings = slices.Concat(findings, more, unread).Sorted()
+	if findings.HasErrors() {
+		return nil, findings
+	}
+	return policy, findings
 }
 
 // followPolicy takes over a changed folder as a whole, or not at all: an edit

@@ -20,12 +20,12 @@ func Platform() oidc.Platform {
 	claims := oidc.StandardClaims()
 	for name, c := range map[string]trust.Claim{
 		"azp":            {Type: trust.StringClaim, Always: true},
-		"email":          text, // can be deleted and created again
+		"email":          {Type: trust.StringClaim, PinnedBy: "sub"}, // can be deleted and created again
 		"email_verified": {Type: trust.BoolClaim},
 		"google":         {Type: trust.MapClaim},
 		"/google/compute_engine/instance_creation_timestamp": {Type: trust.IntClaim},
 		"/google/compute_engine/instance_id":                 text,
-		"/google/compute_engine/instance_name":               text,
+		"/google/compute_engine/instance_name":               {Type: trust.StringClaim, PinnedBy: "/google/compute_engine/instance_id", Chosen: true},
 		"/google/compute_engine/project_id":                  text,
 		"/google/compute_engine/project_number":              {Type: trust.IntClaim},
 		"/google/compute_engine/zone":                        text,
@@ -38,6 +38,12 @@ func Platform() oidc.Platform {
 			Name:    "gcp",
 			Claims:  claims,
 			Anchors: []string{"sub"},
+			// No email: the issuer speaks for people too.
+			Journal: []string{
+				"iss", "iat", "exp", "azp", "email_verified",
+				"/google/compute_engine/instance_creation_timestamp", "/google/compute_engine/instance_id", "/google/compute_engine/instance_name",
+				"/google/compute_engine/project_id", "/google/compute_engine/project_number", "/google/compute_engine/zone",
+			},
 			Sample: map[string]any{
 				"iss":            "https://accounts.google.com",
 				"aud":            "https://id.acme.example",

@@ -20,29 +20,30 @@ import (
 func Platform() oidc.Platform {
 	text := trust.Claim{Type: trust.StringClaim}
 	always := trust.Claim{Type: trust.StringClaim, Always: true}
+	chosen := trust.Claim{Type: trust.StringClaim, Always: true, Chosen: true}
 	claims := oidc.StandardClaims()
 	for name, c := range map[string]trust.Claim{
-		"actor":                 always, // who pushed the button: says nothing about what runs
-		"actor_id":              always,
-		"base_ref":              always, // "" but for pull requests
+		"actor":                 {Type: trust.StringClaim, Always: true, Chosen: true, PinnedBy: "actor_id"}, // who pushed the button: says nothing about what runs
+		"actor_id":              chosen,
+		"base_ref":              chosen, // "" but for pull requests
 		"check_run_id":          text,
-		"enterprise":            text,
+		"enterprise":            {Type: trust.StringClaim, PinnedBy: "enterprise_id"},
 		"enterprise_id":         text,
 		"environment":           text, // only when the job names one
 		"environment_node_id":   text,
 		"event_name":            always,
-		"head_ref":              always, // "" but for pull requests; chosen by whoever opened it
+		"head_ref":              chosen, // "" but for pull requests; chosen by whoever opened it
 		"issuer_scope":          text,
 		"job_workflow_ref":      always, // the reusable workflow, where the job is one
 		"job_workflow_sha":      text,
 		"jti":                   always,
 		"nbf":                   {Type: trust.IntClaim, Always: true},
-		"ref":                   always,
+		"ref":                   chosen, // by whoever may push; protection of the ref says who may
 		"ref_protected":         {Type: trust.StringClaim, Values: []string{"true", "false"}},
 		"ref_type":              {Type: trust.StringClaim, Values: []string{"branch", "tag"}, Always: true},
-		"repository":            always, // can be renamed, and the name taken by someone else
-		"repository_id":         always,
-		"repository_owner":      always,
+		"repository":            {Type: trust.StringClaim, Always: true, PinnedBy: "repository_id"}, // can be renamed, and the name taken by someone else
+		"repository_id":         {Type: trust.StringClaim, Always: true, OwnedBy: "repository_owner_id"},
+		"repository_owner":      {Type: trust.StringClaim, Always: true, PinnedBy: "repository_owner_id"},
 		"repository_owner_id":   always,
 		"repository_visibility": {Type: trust.StringClaim, Values: []string{"public", "private", "internal"}, Always: true},
 		"run_attempt":           always,
@@ -50,7 +51,7 @@ func Platform() oidc.Platform {
 		"run_number":            always,
 		"runner_environment":    {Type: trust.StringClaim, Values: []string{"github-hosted", "self-hosted"}, Always: true},
 		"sha":                   always,
-		"workflow":              always,
+		"workflow":              chosen, // free text of the file
 		"workflow_ref":          always,
 		"workflow_sha":          always,
 	} {
@@ -64,7 +65,15 @@ func Platform() oidc.Platform {
 			Anchors: []string{"repository_id", "repository_owner_id"},
 			// The code of a pull request is its author's, who may be anyone.
 			Guarded: map[string][]string{"event_name": {"pull_request", "pull_request_target"}},
+			// The events that run what somebody wrote who may not push.
+			Outsiders: map[string][]string{"event_name": {
+				"pull_request", "pull_request_target", "pull_request_review", "pull_request_review_comment",
+			}},
+			Gates:   []string{"environment", "ref_protected", "ref"},
+			Hosted:  map[string]string{"runner_environment": "github-hosted"},
+			Lint:    lint,
 			Sample:  sample(),
+			Journal: journal(),
 		},
 		Issuer:   "https://token.actions.githubusercontent.com",
 		Algs:     []string{"RS256"},

@@ -34,7 +34,7 @@ func Platform() oidc.Platform {
 		namespacePointer:           always,
 		accountPointer:             always,
 		accountUID:                 always,
-		podPointer:                 text, // only for tokens of a pod
+		podPointer:                 {Type: trust.StringClaim, PinnedBy: podUID, Chosen: true}, // only for tokens of a pod
 		podUID:                     text,
 		"/kubernetes.io/node/name": text,
 		"/kubernetes.io/node/uid":  text,
@@ -54,6 +54,10 @@ func Platform() oidc.Platform {
 				"pod_uid":             podUID,
 			},
 			Anchors: []string{"namespace", namespacePointer},
+			Journal: []string{
+				"iss", "iat", "exp", "namespace", "service_account", "service_account_uid", "pod", "pod_uid",
+				"/kubernetes.io/node/name", "/kubernetes.io/node/uid",
+			},
 			Advised: []string{"service_account", accountPointer, "service_account_uid", accountUID},
 			Sample: map[string]any{
 				"iss": "https://kubernetes.acme.example",

@@ -91,13 +91,7 @@ func newProvider(cfg Config, c Provider, flights chan struct{}) (*provider, erro
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
-	p := &provider{Provider: c, platform: platform, trustDomain: cfg.TrustDomain, segments: platform.Workload}
-	if len(c.Workload) > 0 {
-		p.segments = nil
-		for _, claim := range c.Workload {
-			p.segments = append(p.segments, Segment{Claim: claim})
-		}
-	}
+	p := &provider{Provider: c, platform: platform, trustDomain: cfg.TrustDomain, segments: segmentsOf(c, platform)}
 	p.keys = &source{provider: c.Name, now: cfg.Now, log: cfg.Log, observe: cfg.Fetched}
 	if c.JWKSFile != nil {
 		set, err := parseKeys(c.JWKSFile)

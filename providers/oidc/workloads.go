@@ -29,13 +29,7 @@ func (e *OpenError) Error() string {
 // The error is an [*OpenError] where a claim of the id is left open; another one
 // where there are more than 100, or where an id would be too long.
 func Workloads(trustDomain string, p Provider, platform Platform, pins map[string][]any) ([]string, error) {
-	segments := platform.Workload
-	if len(p.Workload) > 0 {
-		segments = nil
-		for _, claim := range p.Workload {
-			segments = append(segments, Segment{Claim: claim})
-		}
-	}
+	segments := segmentsOf(p, platform)
 	combinations := [][]string{nil}
 	open := &OpenError{}
 	for _, s := range segments {
@@ -72,6 +66,25 @@ func Workloads(trustDomain string, p Provider, platform Platform, pins map[strin
 		ids = append(ids, id)
 	}
 	return ids, nil
+}
+
+// WorkloadOf is the workload id that a token of the provider with these claims
+// has. The error names a claim of it that is missing, empty or no text.
+func WorkloadOf(trustDomain string, p Provider, platform Platform, claims map[string]any) (string, error) {
+	return workloadID(trustDomain, p.Name, segmentsOf(p, platform), claims)
+}
+
+// segmentsOf is what the provider's workload ids are made of: what the
+// configuration says, else the platform's.
+func segmentsOf(p Provider, platform Platform) []Segment {
+	if len(p.Workload) == 0 {
+		return platform.Workload
+	}
+	segments := make([]Segment, len(p.Workload))
+	for i, claim := range p.Workload {
+		segments[i] = Segment{Claim: claim}
+	}
+	return segments
 }
 
 // pinned are the texts that a claim is pinned to; nil where there are none, or
