@@ -136,10 +136,7 @@ func checkDraft(config *Config, name string, document []byte, now time.Time) str
 	}
 	for _, r := range policy.Test(now) {
 		if !r.OK {
-			findings = append(findings, strictyaml.Finding{
-				ID: "test-failed", Severity: strictyaml.Error, File: r.File, Line: r.Line, Column: r.Column, Field: "tests",
-				Message: fmt.Sprintf("%q: %s", r.Name, r.Because), Fix: "mend the trust, or the test",
-			})
+			findings = append(findings, r.Failure())
 		}
 	}
 	return findings

@@ -27,8 +27,17 @@ const maxDocumentBytes = 256 << 10
 // ReadTrusts reads all documents below dir. Links that lead out of the folder
 // are refused: whoever may write there must not make the gateway read elsewhere.
 // Entries whose name begins with a dot are passed over, as Kubernetes mounts
-// keep their versions in such.
+// keep their versions in such, and so are files of tests.
 func ReadTrusts(dir string) ([]trust.Source, strictyaml.Findings) {
+	return readFolder(dir, func(name string) bool { return !trust.IsTestFile(name) })
+}
+
+// readTests reads all files of tests below dir, as [ReadTrusts] does documents.
+func readTests(dir string) ([]trust.Source, strictyaml.Findings) {
+	return readFolder(dir, trust.IsTestFile)
+}
+
+func readFolder(dir string, wanted func(name string) bool) ([]trust.Source, strictyaml.Findings) {
 	var sources []trust.Source
 	var findings strictyaml.Findings
 	report := func(file, message, fix string) {
@@ -37,6 +46,9 @@ func ReadTrusts(dir string) ([]trust.Source, strictyaml.Findings) {
 		})
 	}
 	err := walkTrusts(dir, func(root *os.Root, name string) error {
+		if !wanted(name) {
+			return nil
+		}
 		if path.Ext(name) != ".yaml" {
 			// A guardrail that silently is not in force looks like one that is.
 			if fix := passedOver(root, name); fix != "" {
@@ -70,7 +82,7 @@ func ReadTrusts(dir string) ([]trust.Source, strictyaml.Findings) {
 func folderSignature(dir string) ([sha256.Size]byte, error) {
 	h := sha256.New()
 	err := walkTrusts(dir, func(root *os.Root, name string) error {
-		if path.Ext(name) != ".yaml" {
+		if path.Ext(name) != ".yaml" || trust.IsTestFile(name) {
 			return nil
 		}
 		info, err := root.Stat(filepath.FromSlash(name))

@@ -36,7 +36,8 @@ type Policy struct {
 	guardrails []*guardrail // sorted by name
 	invariants []*invariant // sorted by name
 	world      World
-	enforced   *rule // judged as if its mode were enforce, by its own tests; else nil
+	testFiles  []testFile // sorted by name; see WithTests
+	enforced   *rule      // judged as if its mode were enforce, by its own tests; else nil
 }
 
 // SHA256 is the hash, in hex, of the documents with their names, of the
@@ -66,6 +67,7 @@ type providerPolicy struct {
 	anchors    []*claimVar // the most selective first
 	advised    []*claimVar
 	guards     []guard
+	recorded   []*claimVar // what the journal keeps of each proven token
 	tokenUse   TokenUse
 	tightened  bool // some trust has a tighter token use
 	sample     map[string]any
@@ -319,6 +321,15 @@ func newProviderPolicy(base *cel.Env, name string, provider Provider) (*provider
 			return nil, fmt.Errorf("the advised claim %q is no claim", advised)
 		}
 		p.advised = append(p.advised, claim)
+	}
+	for _, kept := range provider.Journal {
+		claim := p.schema.lookup(kept)
+		if claim == nil {
+			return nil, fmt.Errorf("the journal's claim %q is no claim", kept)
+		}
+		if !slices.Contains(p.recorded, claim) {
+			p.recorded = append(p.recorded, claim)
+		}
 	}
 	for _, guarded := range slices.Sorted(maps.Keys(provider.Platform.Guarded)) {
 		claim := p.schema.lookup(guarded)

@@ -21,6 +21,7 @@ const (
 	maxExtra      = 32 // extra claims of a grant
 	maxTemplates  = 64 // names of one field of a target type
 	maxTests      = 100
+	maxFileTests  = 1000
 	maxText       = 1024 // of owner, purpose and names of tests
 	maxResource   = 2048
 )
@@ -48,7 +49,7 @@ type rule struct {
 	tokenUse  TokenUse
 	nonce     bool // a token without a nonce of ours is refused
 	grants    []grantRule
-	tests     []inlineTest
+	tests     []testCase
 	perGrant  bool // a condition reads request or grant
 	nameAt    Place
 	anchorKey *matchLine // the most selective anchor that match pins
@@ -77,15 +78,6 @@ func placeOf(n *strictyaml.Node) Place {
 		return Place{}
 	}
 	return Place{n.Line, n.Column}
-}
-
-// inlineTest is one test of a trust document.
-type inlineTest struct {
-	name   string
-	at     Place
-	claims map[string]any // by name; nil takes the claim away
-	ask    Request
-	allow  bool
 }
 
 // reader reads one document.
@@ -191,8 +183,7 @@ func (r *reader) owned(root *strictyaml.Node) (owner, purpose string) {
 // trust reads a trust document. What it returns is for use only when there is
 // no error among the findings.
 func (r *reader) trust(root *strictyaml.Node) *rule {
-	r.allow(root, "name", "owner", "purpose", "expires", "mode", "from", "match", "when", "access",
-		"token_use", "require_nonce", "hints", "grants", "tests")
+	r.allow(root, Fields(TrustPart)...)
 	t := &rule{name: r.name(root, "name"), nameAt: placeOf(root.Find("name"))}
 	t.owner, t.purpose = r.owned(root)
 	t.expires, t.expiresAt = r.expires(root.Get("expires")), placeOf(root.Get("expires"))
@@ -291,7 +282,7 @@ func (r *reader) access(n *strictyaml.Node) *access {
 	if !r.isMap(n) {
 		return nil
 	}
-	r.allow(n, "networks", "hours")
+	r.allow(n, Fields(AccessPart)...)
 	a := &access{}
 	networks, windows := n.Get("networks"), n.Get("hours")
 	if networks == nil && windows == nil {

@@ -29,7 +29,7 @@ type invariant struct {
 
 // invariant reads an invariant.
 func (r *reader) invariant(root *strictyaml.Node) *invariant {
-	r.allow(root, "invariant", "owner", "purpose", "from", "never", "always")
+	r.allow(root, Fields(InvariantPart)...)
 	v := &invariant{guardrail: guardrail{name: r.name(root, "invariant"), nameAt: placeOf(root.Find("invariant"))}}
 	v.owner, v.purpose = r.owned(root)
 	known := r.from(&v.guardrail, root)
@@ -52,7 +52,7 @@ func (r *reader) invariant(root *strictyaml.Node) *invariant {
 
 // guardrail reads a guardrail.
 func (r *reader) guardrail(root *strictyaml.Node) *guardrail {
-	r.allow(root, "guardrail", "owner", "purpose", "from", "forbid")
+	r.allow(root, Fields(GuardrailPart)...)
 	g := &guardrail{name: r.name(root, "guardrail"), nameAt: placeOf(root.Find("guardrail"))}
 	g.owner, g.purpose = r.owned(root)
 	known := r.from(g, root)

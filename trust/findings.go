@@ -14,6 +14,7 @@ const (
 	FindingTypeMismatch    = "type-mismatch"     // a value or comparison of another type than the claim's
 	FindingUnknownProvider = "unknown-provider"  // from names no identity provider
 	FindingUnknownTarget   = "unknown-target"    // a grant names no target
+	FindingUnknownTrust    = "unknown-trust"     // a file of tests names no trust
 	FindingDuplicateName   = "duplicate-name"    // two documents have one name
 	FindingTokenUseLooser  = "token-use-looser"  // token_use is looser than the provider's
 	FindingTTLAboveMax     = "ttl-above-max"     // a grant's ttl is above the target's max_ttl
@@ -35,5 +36,6 @@ const (
 	FindingUnknownValue    = "unknown-value"     // warning: a value outside the claim's closed set
 	FindingExpired         = "expired"           // warning: expires has passed
 	FindingExpiresSoon     = "expires-soon"      // warning: expires within 30 days
+	FindingTestFailed      = "test-failed"       // a test of a document comes out otherwise than it expects
 	FindingInternal        = "internal"          // the world handed in is inconsistent
 )

@@ -1,23 +1,33 @@
 package trust
 
 import (
-	"fmt"
-	"maps"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
 	"cambio/trust/strictyaml"
 )
 
-// test reads one inline test.
-func (r *reader) test(n *strictyaml.Node, p *providerPolicy) (inlineTest, bool) {
+// testCase is one test, of a trust document or of a file of tests.
+type testCase struct {
+	name    string
+	at      Place
+	claims  map[string]any // by name; nil takes the claim away
+	ask     Request
+	allow   bool
+	by      string     // the trust that must allow; "": any
+	reason  Reason     // why it must be denied; "": for any reason
+	when    time.Time  // zero: at the time of the run, within the trust's hours
+	address netip.Addr // invalid: in the trust's first network
+}
+
+// test reads one test.
+func (r *reader) test(n *strictyaml.Node, p *providerPolicy) (testCase, bool) {
 	if !r.isMap(n) {
-		return inlineTest{}, false
+		return testCase{}, false
 	}
-	r.allow(n, "name", "claims", "ask", "expect")
-	t := inlineTest{at: placeOf(n)}
+	r.allow(n, Fields(TestPart)...)
+	t := testCase{at: placeOf(n)}
 	if name := n.Get("name"); name != nil {
 		t.name = strings.Clone(r.text(name, maxText))
 	} else {
@@ -26,10 +36,12 @@ func (r *reader) test(n *strictyaml.Node, p *providerPolicy) (inlineTest, bool) 
 	if claims := n.Get("claims"); claims != nil && r.isMap(claims) && p != nil {
 		t.claims = r.testClaims(claims, p)
 	}
-	if expect := n.Get("expect"); expect != nil {
-		t.allow = r.oneOf(expect, "allow", "deny") == "allow"
-	} else {
-		r.Missing(n, "expect", "write expect: allow, or expect: deny")
+	r.expected(&t, n)
+	if at := n.Get("at"); at != nil {
+		t.when = r.instant(at)
+	}
+	if address := n.Get("address"); address != nil {
+		t.address = r.address(address)
 	}
 	ask := n.Get("ask")
 	if ask == nil {
@@ -39,7 +51,7 @@ func (r *reader) test(n *strictyaml.Node, p *providerPolicy) (inlineTest, bool) 
 	if !r.isMap(ask) {
 		return t, false
 	}
-	r.allow(ask, "to", "resource", "scope", "ttl", "trust")
+	r.allow(ask, Fields(AskPart)...)
 	for field, into := range map[string]*string{"to": &t.ask.Target, "resource": &t.ask.Resource, "trust": &t.ask.Trust} {
 		if item := ask.Get(field); item != nil {
 			*into = strings.Clone(r.text(item, maxResource))
@@ -61,6 +73,69 @@ func (r *reader) test(n *strictyaml.Node, p *providerPolicy) (inlineTest, bool) 
 		t.ask.TTL = time.Duration(d)
 	}
 	return t, true
+}
+
+// expected reads what must come of a test.
+func (r *reader) expected(t *testCase, n *strictyaml.Node) {
+	verdict := ""
+	if expect := n.Get("expect"); expect != nil {
+		verdict = r.oneOf(expect, "allow", "deny")
+	} else {
+		r.Missing(n, "expect", "write expect: allow, or expect: deny")
+	}
+	t.allow = verdict == "allow"
+	if reason := n.Get("reason"); reason != nil {
+		t.reason = Reason(r.oneOf(reason, denials()...))
+		if verdict == "allow" {
+			r.Error(reason, FindingInvalid, "a reason is why something is denied", "leave reason out, or write expect: deny")
+		}
+	}
+	if by := n.Get("by"); by != nil {
+		t.by = strings.Clone(r.text(by, maxText))
+		if verdict == "deny" {
+			r.Error(by, FindingInvalid, "nobody allows what is denied", "leave by out, or write expect: allow")
+		}
+	}
+}
+
+// denials are the reasons that a test can expect: those of [Policy.Decide] but
+// for stops and nonces, of which a test knows nothing.
+func denials() []string {
+	reasons := []Reason{
+		ReasonNoMatchingTrust, ReasonConditionFalse, ReasonCELError, ReasonCELBudget, ReasonEventNotNamed, ReasonNetwork,
+		ReasonHours, ReasonTrustExpired, ReasonShadowOnly, ReasonAmbiguousTrust, ReasonTargetNotGranted, ReasonResourceNotGrant,
+		ReasonScopeNotGranted, ReasonScopeMalformed, ReasonClaimMissing, ReasonGrantUnfit, ReasonGuardrail,
+	}
+	out := make([]string, len(reasons))
+	for i, reason := range reasons {
+		out[i] = string(reason)
+	}
+	return out
+}
+
+// instant reads a time of RFC 3339. Without quotes YAML readers disagree about
+// it, and this one form of it is clear.
+func (r *reader) instant(n *strictyaml.Node) time.Time {
+	if n.Kind == strictyaml.String || n.Kind == strictyaml.Ambiguous {
+		if at, err := time.Parse(time.RFC3339, n.Text); err == nil {
+			return at
+		}
+	}
+	r.Error(n, FindingInvalid, n.Show()+" is no time", "write one of RFC 3339, such as \"2027-03-31T12:00:00Z\"")
+	return time.Time{}
+}
+
+// address reads the caller's address. One with a zone is in no network.
+func (r *reader) address(n *strictyaml.Node) netip.Addr {
+	s := r.text(n, maxText)
+	if s == "" {
+		return netip.Addr{}
+	}
+	address, err := netip.ParseAddr(s)
+	if err != nil || address.Zone() != "" {
+		r.Error(n, FindingInvalid, n.Show()+" is no address", "write one such as 10.1.2.3 or \"2001:db8::1\"")
+	}
+	return address
 }
 
 func (r *reader) testClaims(n *strictyaml.Node, p *providerPolicy) map[string]any {
@@ -88,166 +163,4 @@ func (r *reader) testClaims(n *strictyaml.Node, p *providerPolicy) map[string]an
 		claims[key.Text] = value
 	}
 	return claims
-}
-
-// TestResult is the outcome of one inline test.
-type TestResult struct {
-	File     string   `json:"file"`
-	Line     int      `json:"line"` // where the test begins
-	Column   int      `json:"column"`
-	Trust    string   `json:"trust"`
-	Name     string   `json:"name"`
-	Expect   string   `json:"expect"` // allow or deny
-	OK       bool     `json:"ok"`
-	Decision Decision `json:"-"`
-	Reason   Reason   `json:"reason,omitempty"`  // why it was denied
-	Because  string   `json:"because,omitempty"` // of a test that failed: the line that did not hold, or who allowed
-}
-
-// Test runs the inline tests of all documents against the whole policy, as if
-// each token were issued at now. Claims start from the platform's sample, then
-// come the values of match, then those of the test. The caller's address is in
-// the trust's first network, and the time is the next one within its hours, for
-// a test is about who and what, not about when it is run. No stop is in force.
-// A trust in mode shadow is tested as if its own mode were enforce: its tests say
-// what it is for, and must hold on the day that it is enforced.
-func (p *Policy) Test(now time.Time) []TestResult {
-	var results []TestResult
-	for _, t := range p.rules {
-		p := *p
-		p.enforced = t
-		for i := range t.tests {
-			test := &t.tests[i]
-			id, ask, at := t.situation(test, now)
-			d := p.Decide(id, ask, StopSet{}, at)
-			result := TestResult{
-				File: t.file, Line: test.at.Line, Column: test.at.Column, Trust: t.name, Name: test.name, Expect: "deny",
-				OK: d.Allow == test.allow, Decision: d, Reason: d.Reason,
-			}
-			if test.allow {
-				result.Expect = "allow"
-			}
-			if !result.OK {
-				result.Because = p.because(t, id, ask, at)
-			}
-			results = append(results, result)
-		}
-	}
-	return results
-}
-
-// because is what an author needs of the explanation: the first line that did
-// not hold, of the test's own trust where none fits, or the other trust that
-// decided.
-func (p *Policy) because(t *rule, id Identity, ask Request, at time.Time) string {
-	e := p.Explain(id, ask, StopSet{}, at)
-	if !e.Allow && e.Candidates == 0 && ask.Trust == "" {
-		ask.Trust = t.name
-		e = p.Explain(id, ask, StopSet{}, at)
-	}
-	for _, l := range slices.Concat(e.Lines, e.Guardrails) {
-		if !l.OK {
-			return fmt.Sprintf("%s: expected %s, found %s", l.Field, l.Expected, l.Actual)
-		}
-	}
-	switch {
-	case e.Candidates > 1:
-		return fmt.Sprintf("%d grants fit; name one with resource or trust", e.Candidates)
-	case e.Trust != "" && e.Trust != t.name:
-		return "trust " + e.Trust
-	}
-	return e.Detail
-}
-
-// situation builds the identity, the request and the time of a test.
-func (t *rule) situation(test *inlineTest, now time.Time) (Identity, Request, time.Time) {
-	claims := cloneClaims(t.provider.sample)
-	for i := range t.match {
-		line := &t.match[i]
-		first := line.want[0]
-		if first.glob {
-			g, _ := first.value.(string)
-			line.claim.set(claims, strings.ReplaceAll(g, "*", "x"))
-		} else {
-			line.claim.set(claims, first.value)
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(test.claims)) {
-		t.provider.schema.lookup(name).set(claims, test.claims[name])
-	}
-	ask := test.ask
-	at := now
-	if t.access != nil {
-		if len(t.access.networks) > 0 {
-			ask.Address = t.access.networks[0].Addr()
-		}
-		at = t.access.next(now)
-	}
-	if !ask.Address.IsValid() {
-		ask.Address = netip.AddrFrom4([4]byte{192, 0, 2, 1}) // documentation, RFC 5737
-	}
-	text := func(name string) string {
-		s, _ := claims[name].(string)
-		return s
-	}
-	const lifetime = 5 * time.Minute
-	claims["iat"], claims["exp"] = at.Unix(), at.Add(lifetime).Unix()
-	if _, ok := claims["nbf"]; ok {
-		claims["nbf"] = at.Unix()
-	}
-	return Identity{
-		Provider: t.provider.name, Subject: text("sub"), Issuer: text("iss"), Audience: text("aud"), TokenID: text("jti"),
-		IssuedAt: at, ExpiresAt: at.Add(lifetime), Claims: claims,
-		Nonce: true, // a test is about who may have what, not about how the token came
-	}, ask, at
-}
-
-// next is now where the hours contain it, else the next minute that they do.
-func (a *access) next(now time.Time) time.Time {
-	if a.atTime(now) {
-		return now
-	}
-	const week = 8 * 24 * 60
-	minute := now.Truncate(time.Minute)
-	for i := 1; i <= week; i++ {
-		if at := minute.Add(time.Duration(i) * time.Minute); a.atTime(at) {
-			return at
-		}
-	}
-	return now
-}
-
-// set writes the claim to where it lies; nil takes it away.
-func (v *claimVar) set(claims map[string]any, value any) {
-	for _, member := range v.path[:len(v.path)-1] {
-		inner, ok := claims[member].(map[string]any)
-		if !ok {
-			inner = map[string]any{}
-			claims[member] = inner
-		}
-		claims = inner
-	}
-	last := v.path[len(v.path)-1]
-	if value == nil {
-		delete(claims, last)
-		return
-	}
-	claims[last] = value
-}
-
-// cloneClaims copies maps at every depth; other values are not changed by set.
-// Numbers become what the token parser makes of them.
-func cloneClaims(m map[string]any) map[string]any {
-	out := make(map[string]any, len(m)+4)
-	for k, v := range m {
-		switch x := v.(type) {
-		case map[string]any:
-			out[k] = cloneClaims(x)
-		case int:
-			out[k] = int64(x)
-		default:
-			out[k] = v
-		}
-	}
-	return out
 }

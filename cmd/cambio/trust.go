@@ -56,7 +56,7 @@ Without DIR it is the folder that the configuration names.`,
 }
 
 func (c *common) checkTrusts(config gateway.Config, now time.Time) error {
-	policy, findings := gateway.LoadPolicy(config, now)
+	policy, findings := gateway.LoadTested(config, now)
 	if policy == nil {
 		return c.refusedCheck(findings)
 	}
@@ -98,18 +98,7 @@ func failures(results []trust.TestResult) strictyaml.Findings {
 		if r.OK {
 			continue
 		}
-		got := "allow"
-		if !r.Decision.Allow {
-			got = "deny " + string(r.Reason)
-		}
-		if r.Because != "" {
-			got += " (" + r.Because + ")"
-		}
-		out = append(out, strictyaml.Finding{
-			ID: "test-failed", Severity: strictyaml.Error, File: r.File, Line: r.Line, Column: r.Column, Field: "tests",
-			Message: fmt.Sprintf("%s: %q: got %s, expected %s", r.Trust, r.Name, got, r.Expect),
-			Fix:     "mend the trust, or the test's claims, ask or expect",
-		})
+		out = append(out, r.Failure())
 	}
 	return out
 }
