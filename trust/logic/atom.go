@@ -9,25 +9,25 @@ import (
 	"time"
 )
 
-// Var names a variable. Its sort follows from the atoms it stands in: one name
-// in atoms of two sorts makes Solve answer Unknown.
+// Var names a variable. What kind of value it has follows from the atoms it
+// stands in: one name in atoms of two kinds makes Solve answer Unknown.
 type Var string
 
-// sort is what kind of value a variable has.
-type sort uint8
+// kind is what kind of value a variable has.
+type kind uint8
 
 const (
-	boolSort sort = iota + 1
-	stringSort
-	intSort
-	realSort
-	addressSort
-	listSort
-	dynSort
+	boolKind kind = iota + 1
+	stringKind
+	intKind
+	realKind
+	addressKind
+	listKind
+	dynKind
 )
 
-func (s sort) String() string {
-	return [...]string{"no value", "boolean", "string", "integer", "number", "address", "list", "single value"}[s]
+func (k kind) String() string {
+	return [...]string{"no value", "boolean", "string", "integer", "number", "address", "list", "single value"}[k]
 }
 
 // relation is what an atom says of its variables.
@@ -48,22 +48,22 @@ const (
 	isValue                        // x == value
 )
 
-func (r relation) sort() sort {
+func (r relation) kind() kind {
 	switch r {
 	case isTrue:
-		return boolSort
+		return boolKind
 	case inLanguage, same:
-		return stringSort
+		return stringKind
 	case difference, clock:
-		return intSort
+		return intKind
 	case below:
-		return realSort
+		return realKind
 	case inNetworks, known, addressIs:
-		return addressSort
+		return addressKind
 	case someItem, sizeAtMost:
-		return listSort
+		return listKind
 	case isValue:
-		return dynSort
+		return dynKind
 	}
 	return 0
 }
@@ -72,6 +72,7 @@ func (r relation) sort() sort {
 type atom struct {
 	relation relation
 	orEqual  bool
+	binary   bool // y counts
 	x, y     Var
 	lang     Language
 	n        int64
@@ -126,7 +127,7 @@ func Same(x, y Var) Formula {
 	if x == y {
 		return True()
 	}
-	return newAtom(atom{relation: same, x: min(x, y), y: max(x, y)}, "")
+	return newAtom(atom{relation: same, binary: true, x: min(x, y), y: max(x, y)}, "")
 }
 
 // AtMost holds when the integer x is at most c. Integers are those of int64.
@@ -146,7 +147,7 @@ func Difference(x, y Var, c int64) Formula {
 		}
 		return False()
 	}
-	return newAtom(atom{relation: difference, x: x, y: y, n: c}, "2"+number(c))
+	return newAtom(atom{relation: difference, binary: true, x: x, y: y, n: c}, "2"+number(c))
 }
 
 // Equals holds when the integer x is c.

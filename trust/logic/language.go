@@ -45,15 +45,15 @@ const (
 )
 
 type language struct {
-	kind     languageKind
-	fold     fold // of what is no combination
-	text     string
-	texts    []string
-	pattern  *regexp.Regexp // matching: the whole string
-	syntax   *syntax.Prog   // what the automaton is made of
-	min, max int            // sized
-	parts    []*language    // of a combination
-	key      string
+	kind        languageKind
+	fold        fold // of what is no combination
+	text        string
+	texts       []string
+	pattern     *regexp.Regexp // matching: the whole string
+	program     *program       // of text, where that is no list
+	least, most int            // sized
+	parts       []*language    // of a combination
+	key         string
 }
 
 // longKey is from when on a key is replaced by its digest, so that keys of
@@ -65,6 +65,7 @@ func newLanguage(l language) Language {
 	b.WriteByte('a' + byte(l.kind))
 	b.WriteByte('0' + byte(l.fold))
 	switch l.kind {
+	case anyText:
 	case oneOf:
 		for _, t := range l.texts {
 			b.WriteString(strconv.Itoa(len(t)))
@@ -72,7 +73,7 @@ func newLanguage(l language) Language {
 			b.WriteString(t)
 		}
 	case sized:
-		fmt.Fprintf(&b, "%d-%d", l.min, l.max)
+		fmt.Fprintf(&b, "%d-%d", l.least, l.most)
 	case unionOf, intersectionOf, complementOf:
 		for _, p := range l.parts {
 			b.WriteString(strconv.Itoa(len(p.key)))
@@ -81,6 +82,9 @@ func newLanguage(l language) Language {
 		}
 	default:
 		b.WriteString(l.text)
+		if l.program == nil {
+			l.program = &program{pattern: l.source()}
+		}
 	}
 	l.key = b.String()
 	if len(l.key) > longKey {
@@ -88,6 +92,26 @@ func newLanguage(l language) Language {
 		l.key = "#" + string(sum[:])
 	}
 	return Language{&l}
+}
+
+// source is a pattern for a language that is made of one text.
+func (l *language) source() string {
+	const anything = `(?s:.*)`
+	switch l.kind {
+	case prefixed:
+		return regexp.QuoteMeta(l.text) + anything
+	case suffixed:
+		return anything + regexp.QuoteMeta(l.text)
+	case containing:
+		return anything + regexp.QuoteMeta(l.text) + anything
+	case globbed:
+		parts := strings.Split(l.text, "*")
+		for i, p := range parts {
+			parts[i] = regexp.QuoteMeta(p)
+		}
+		return strings.Join(parts, `[^/\x00\r\n]*`)
+	}
+	return l.text
 }
 
 // Any is the language of all strings.
@@ -181,25 +205,20 @@ func Regexp(p string) (Language, error) {
 	return newLanguage(language{kind: matching, text: p, pattern: whole}), nil
 }
 
-// Lengths is the language of all strings of min to max code points; a negative
-// max is none.
-func Lengths(min, max int) Language {
-	min = max0(min)
+// Lengths is the language of all strings of least to most code points; a
+// negative most is no bound.
+func Lengths(least, most int) Language {
+	least = max(least, 0)
 	switch {
-	case max >= 0 && max < min:
+	case most >= 0 && most < least:
 		return None()
-	case max == 0:
+	case most == 0:
 		return Text("")
-	case min == 0 && max < 0:
+	case least == 0 && most < 0:
 		return Any()
 	}
-	if max < 0 {
-		max = -1
-	}
-	return newLanguage(language{kind: sized, min: min, max: max})
+	return newLanguage(language{kind: sized, least: least, most: max(most, -1)})
 }
-
-func max0(n int) int { return max(n, 0) }
 
 // Union is the language of all words of ls.
 func Union(ls ...Language) Language {
@@ -360,7 +379,7 @@ func (l *language) contains(s string) bool {
 		return l.pattern.MatchString(s)
 	case sized:
 		n := utf8.RuneCountInString(s)
-		return n >= l.min && (l.max < 0 || n <= l.max)
+		return n >= l.least && (l.most < 0 || n <= l.most)
 	case unionOf:
 		return slices.ContainsFunc(l.parts, func(p *language) bool { return p.contains(s) })
 	case intersectionOf:

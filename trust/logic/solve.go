@@ -1,7 +1,7 @@
 package logic
 
 // Model gives values to the variables that a formula's truth hangs on; every
-// other variable may have any value. By sort: bool, string, int64 (instants in
+// other variable may have any value. By kind: bool, string, int64 (instants in
 // nanoseconds since 1970 too), float64, netip.Addr (the zero one is an unknown
 // address), []string, and for single values string, int64, bool or float64.
 type Model map[Var]any
@@ -24,7 +24,13 @@ type Limits struct {
 	Cache  *Cache // what several questions share; nil shares nothing
 }
 
-// Solve decides f. The text says why the status is Unknown.
+const (
+	defaultRounds = 10_000
+	defaultStates = 100_000
+)
+
+// Solve decides f. With Satisfiable comes a model; the text says why the status
+// is Unknown. The same question has the same answer, whatever was asked before.
 func Solve(f Formula, limits Limits) (Model, Status, string) {
 	if value, ok := f.Const(); ok {
 		if value {
@@ -32,5 +38,90 @@ func Solve(f Formula, limits Limits) (Model, Status, string) {
 		}
 		return nil, Unsatisfiable, ""
 	}
-	return nil, Unknown, "the solver is not written yet"
+	if limits.Rounds <= 0 {
+		limits.Rounds = defaultRounds
+	}
+	if limits.States <= 0 {
+		limits.States = defaultStates
+	}
+	if limits.Cache == nil {
+		limits.Cache = &Cache{}
+	}
+	s := &solver{
+		limits: limits,
+		ids:    map[*node]int{},
+		byKey:  map[string]int{},
+		kinds:  map[Var]kind{},
+		pins:   map[Var]any{},
+		memo:   map[string]*result{},
+	}
+	return s.solve(f)
+}
+
+// solver answers one question.
+type solver struct {
+	limits Limits
+	ids    map[*node]int // of atoms
+	byKey  map[string]int
+	atoms  []*atom
+	value  []int8 // by atom: 1 must hold, -1 must not, 0 open
+	kinds  map[Var]kind
+	pins   map[Var]any // the one value that a variable can have
+	units  []literal   // what must hold
+	open   []Formula   // the disjunctions of which each must hold
+	memo   map[string]*result
+	mixed  Var // a variable of two kinds
+}
+
+// literal is an atom that holds, or does not.
+type literal struct {
+	*atom
+	id   int
+	want bool
+}
+
+func (s *solver) solve(f Formula) (Model, Status, string) {
+	possible := s.assume(f) && s.reduce()
+	switch {
+	case s.mixed != "":
+		return nil, Unknown, "the variable " + string(s.mixed) + " has values of two kinds"
+	case !possible:
+		return nil, Unsatisfiable, ""
+	}
+	m, v := s.check(s.units)
+	if v.status != Satisfiable || len(s.open) == 0 {
+		if len(s.open) > 0 && v.status == Unknown {
+			// What is open may still contradict the rest.
+			return s.search()
+		}
+		return m, v.status, v.why
+	}
+	return s.search()
+}
+
+// intern numbers an atom; equal ones have one number.
+func (s *solver) intern(n *node) int {
+	if id, ok := s.ids[n]; ok {
+		return id
+	}
+	id, ok := s.byKey[n.atom.key]
+	if !ok {
+		id = len(s.atoms)
+		s.byKey[n.atom.key] = id
+		s.atoms = append(s.atoms, n.atom)
+		s.value = append(s.value, 0)
+		s.declare(n.atom.x, n.atom.relation.kind())
+		if n.atom.binary {
+			s.declare(n.atom.y, n.atom.relation.kind())
+		}
+	}
+	s.ids[n] = id
+	return id
+}
+
+func (s *solver) declare(x Var, k kind) {
+	if before, ok := s.kinds[x]; ok && before != k {
+		s.mixed = x
+	}
+	s.kinds[x] = k
 }

@@ -1,0 +1,76 @@
+package logic
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Holds evaluates f: a variable that the model lacks makes each of its atoms
+// neither true nor false.
+func (f Formula) Holds(m Model) bool { return f.truth(m) == 1 }
+
+// truth is 1, -1, or 0 for neither.
+func (f Formula) truth(m Model) int {
+	if f.n == nil {
+		if f.neg {
+			return 1
+		}
+		return -1
+	}
+	out := 1
+	if f.n.atom != nil {
+		out = f.n.atom.truth(m)
+	} else {
+		for _, a := range f.n.args {
+			out = min(out, a.truth(m))
+		}
+	}
+	if f.neg {
+		return -out
+	}
+	return out
+}
+
+func (a *atom) truth(m Model) int {
+	x, ok := m[a.x]
+	y, both := m[a.y]
+	if !ok || a.binary && !both {
+		return 0
+	}
+	var holds bool
+	switch a.relation {
+	case isTrue:
+		holds = x.(bool)
+	case inLanguage:
+		holds = a.lang.Contains(x.(string))
+	case same:
+		holds = x.(string) == y.(string)
+	case difference:
+		d := widen(x.(int64))
+		if a.binary {
+			d = d.add(widen(y.(int64)).neg())
+		}
+		holds = !widen(a.n).less(d)
+	case clock:
+		holds = a.clock.holds(time.Unix(0, x.(int64)).UTC())
+	case below:
+		holds = x.(float64) < a.f || a.orEqual && x.(float64) == a.f
+	case inNetworks:
+		holds = slices.ContainsFunc(a.networks, func(p netip.Prefix) bool { return p.Contains(x.(netip.Addr)) })
+	case known:
+		holds = x.(netip.Addr).IsValid()
+	case addressIs:
+		holds = x.(netip.Addr) == a.address
+	case someItem:
+		holds = slices.ContainsFunc(x.([]string), a.lang.Contains)
+	case sizeAtMost:
+		holds = int64(len(x.([]string))) <= a.n
+	case isValue:
+		holds = x == a.value
+	}
+	if holds {
+		return 1
+	}
+	return -1
+}
