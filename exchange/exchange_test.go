@@ -49,6 +49,7 @@ type world struct {
 	mintErr    error
 	wait       time.Duration
 	document   string
+	others     []string // further documents
 	provider   trust.TokenUse
 	onCommit   func()
 	onVerify   func()
@@ -57,6 +58,7 @@ type world struct {
 	target     exchange.Target      // of t1, but for its minter
 	outcomeErr error                // of the commit of an outcome
 	nonces     exchange.Nonces
+	journal    []string             // claims that are kept of each proven token
 	reserved   exchange.Reservation // the last
 	ordered    exchange.Order       // the last
 	asserted   string               // the JWT that was signed for it
@@ -192,8 +194,12 @@ func (w *world) policy(t *testing.T) *trust.Policy {
 		"scopes": {Type: trust.StringsField, Narrows: trust.Subset},
 		"ttl":    {Type: trust.DurationField, Narrows: trust.Max},
 	}}
+	var sources []trust.Source
+	for i, d := range append([]string{w.document}, w.others...) {
+		sources = append(sources, trust.Source{Name: fmt.Sprintf("tr%d.yaml", i+1), Data: []byte(d)})
+	}
 	p, findings := trust.Compile(trust.World{
-		Providers: map[string]trust.Provider{"ci": {TokenUse: w.provider, Platform: trust.Platform{
+		Providers: map[string]trust.Provider{"ci": {TokenUse: w.provider, Journal: w.journal, Platform: trust.Platform{
 			Name: "ci", Anchors: []string{"repository_id"},
 			Claims: map[string]trust.Claim{
 				"repository_id": {Type: trust.StringClaim, Always: true}, "ref": {Type: trust.StringClaim}, "sub": {Type: trust.StringClaim},
@@ -203,7 +209,7 @@ func (w *world) policy(t *testing.T) *trust.Policy {
 			"t1": {Type: target, MaxTTL: time.Hour, Audience: "api://t1"},
 			"t2": {Type: target, MaxTTL: time.Hour, Audience: "api://t2"},
 		},
-	}, []trust.Source{{Name: "tr1.yaml", Data: []byte(w.document)}}, w.now)
+	}, sources, w.now)
 	if p == nil {
 		t.Fatal(findings)
 	}

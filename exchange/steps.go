@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"log/slog"
+	"maps"
 	"time"
 
 	"cambio/audit"
@@ -48,6 +49,9 @@ func (b *Broker) identify(ctx context.Context, a *attempt) error {
 	if err != nil {
 		return b.unfit(a, err)
 	}
+	// Here, where signature and claims are proven, and no sooner: what a stranger
+	// writes into a token must not reach the journal under the name of a claim.
+	a.rec.Claims = b.c.Policy().Recorded(&proof.Identity)
 	if err := b.openNonce(a); err != nil {
 		return err
 	}
@@ -110,6 +114,7 @@ func (b *Broker) judge(a *attempt) error {
 	if !d.Allow {
 		return &Error{Code: blamed(d.Blame), Reason: d.Reason, Err: detail(d)}
 	}
+	a.rest(d.Claims)
 	target, ok := b.c.Targets[d.Grant.Target]
 	if !ok {
 		return &Error{Code: InvalidTarget, Reason: trust.ReasonTargetNotGranted}
@@ -129,6 +134,16 @@ func (b *Broker) judge(a *attempt) error {
 	a.rec.Handle = a.order.ID
 	a.rec.Expires = a.order.credentialEnd()
 	return nil
+}
+
+// rest adds the claims that an allowed decision rests on to those that are kept
+// anyway.
+func (a *attempt) rest(evidence map[string]any) {
+	if a.rec.Claims == nil {
+		a.rec.Claims = evidence
+		return
+	}
+	maps.Copy(a.rec.Claims, evidence)
 }
 
 // unstopped is the refusal where nobody knows what is stopped.
@@ -222,7 +237,6 @@ const nonceMemory = 7 * time.Minute
 // while it did: a stop that was in force before the credential exists holds.
 func (b *Broker) commit(ctx context.Context, a *attempt) error {
 	a.rec.Event = audit.ExchangeAllowed
-	a.rec.Claims = a.decision.Claims
 	if err := b.shadows(a); err != nil {
 		return Unanswered(trust.ReasonAuditSink, err)
 	}
@@ -260,7 +274,11 @@ func (b *Broker) shadows(a *attempt) error {
 		err := b.c.Journal.Append(audit.Record{
 			Event: audit.ExchangeDryRun, Decision: a.req.Decision,
 			Provider: a.rec.Provider, Workload: a.rec.Workload, Subject: a.rec.Subject,
-			Trust: name, PolicySHA256: a.rec.PolicySHA256, Target: a.rec.Target, TokenSHA256: a.rec.TokenSHA256,
+			Trust: name, PolicySHA256: a.rec.PolicySHA256, TokenSHA256: a.rec.TokenSHA256,
+			// As it was asked for, not as another trust gave it: the trust on trial can
+			// be judged again by its record alone.
+			Target: a.rec.Target, Resource: told(a.req.Ask.Resource), Scope: told(joinScopes(a.req.Ask.Scopes)),
+			TTL: int64(a.req.Ask.TTL / time.Second), Address: a.rec.Address, Claims: a.rec.Claims,
 		})
 		if err != nil {
 			return err

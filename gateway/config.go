@@ -101,6 +101,10 @@ type Redis struct {
 type Journal struct {
 	// Keep is how long closed segments stay. At least a day. Default: 400d.
 	Keep strictyaml.Duration `yaml:"keep" jsonschema:"default=400d"`
+	// Claims says which claims of a proven token are kept: those that the platform
+	// lists, all that it knows, or only those that an allowed decision rests on.
+	// Default: listed.
+	Claims string `yaml:"claims" jsonschema:"enum=listed,enum=all,enum=decision,default=listed"`
 }
 
 // Limits are rates; bursts of twice the rate pass.
@@ -214,6 +218,13 @@ const (
 	perWorkload    = 10
 )
 
+// The values of journal.claims.
+const (
+	keepListed   = "listed"
+	keepAll      = "all"
+	keepDecision = "decision"
+)
+
 // ParseConfig reads a configuration file's bytes. env looks a variable up,
 // readFile reads a file that the configuration names; file is the
 // configuration's own path, from whose folder relative paths count.
@@ -278,6 +289,7 @@ func (c *checker) defaults() {
 	if c.root.Get("journal").Get("keep") == nil {
 		c.config.Journal.Keep = strictyaml.Duration(defaultKeep)
 	}
+	set(&c.config.Journal.Claims, keepListed)
 	if c.config.Limits.PerAddress == (Rate{}) {
 		c.config.Limits.PerAddress.PerSecond = perAddressRate
 	}

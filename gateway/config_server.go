@@ -33,6 +33,9 @@ func (c *checker) server() {
 	for _, name := range []string{"trust_domain", "trust", "state", "keys"} {
 		c.notEmpty(c.root.Get(name))
 	}
+	if n := c.root.Get("journal").Get("claims"); n != nil {
+		c.oneOf(n, []string{keepListed, keepAll, keepDecision}, "journal-claims")
+	}
 	n := c.root.Get("journal").Get("keep")
 	if keep, ok := written(n); ok && keep < minKeep {
 		c.r.Error(n, "journal-keep", n.Show()+" is less than a day", "write 1d or more, such as 400d")

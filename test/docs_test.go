@@ -324,7 +324,8 @@ func TestMetricsAreDocumented(t *testing.T) {
 }
 
 func TestJournalIsDocumented(t *testing.T) {
-	documented := keysOf(rows(t, document(t, "docs/reference/journal.md")))
+	fields, _, _ := strings.Cut(document(t, "docs/reference/journal.md"), "\n## Claims\n")
+	documented := keysOf(rows(t, fields))
 	var there []string
 	for name, file := range sources(t, parser.SkipObjectResolution) {
 		if name != "audit/record.go" {

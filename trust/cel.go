@@ -159,9 +159,9 @@ func celType(t ClaimType) *cel.Type {
 
 // condition is one compiled line of CEL. It is safe for concurrent use.
 type condition struct {
-	program  cel.Program
-	source   string
-	perGrant bool // it reads request or grant, so that its value depends on the grant
+	program cel.Program
+	source  string
+	reads
 }
 
 // celProblem is one thing wrong with a condition, at a line and a column of its
@@ -173,21 +173,21 @@ type celProblem struct {
 }
 
 // check parses one condition, puts the declared claims into it, and checks its
-// types. perGrant says that it reads request or grant.
-func (e *celEnv) check(source string) (checked *cel.Ast, perGrant bool, problems []celProblem) {
+// types.
+func (e *celEnv) check(source string) (checked *cel.Ast, looks reads, problems []celProblem) {
 	if len(source) > maxCondition {
-		return nil, false, []celProblem{{
+		return nil, reads{}, []celProblem{{
 			id: FindingTooExpensive, line: 1, column: 1,
 			message: fmt.Sprintf("the condition has %d bytes; at most %d are allowed", len(source), maxCondition),
 			fix:     "split it into several conditions",
 		}}
 	}
 	if !utf8.ValidString(source) {
-		return nil, false, []celProblem{{id: FindingCELSyntax, line: 1, column: 1, message: "the condition is not UTF-8", fix: "save the file as UTF-8"}}
+		return nil, reads{}, []celProblem{{id: FindingCELSyntax, line: 1, column: 1, message: "the condition is not UTF-8", fix: "save the file as UTF-8"}}
 	}
 	parsed, issues := e.env.Parse(source)
 	if err := issues.Err(); err != nil {
-		return nil, false, celIssues(source, issues)
+		return nil, reads{}, celIssues(source, issues)
 	}
 	walk := astWalk{schema: e.schema, info: parsed.NativeRep().SourceInfo(), factory: celast.NewExprFactory()}
 	walk.expr(parsed.NativeRep().Expr(), 1)
@@ -195,19 +195,19 @@ func (e *celEnv) check(source string) (checked *cel.Ast, perGrant bool, problems
 		walk.problems = slices.DeleteFunc(walk.problems, func(p celProblem) bool { return p.id == FindingUnknownClaim })
 	}
 	if len(walk.problems) > 0 {
-		return nil, false, walk.problems
+		return nil, reads{}, walk.problems
 	}
 	checked, issues = e.env.Check(parsed)
 	if err := issues.Err(); err != nil {
-		return nil, false, celIssues(source, issues)
+		return nil, reads{}, celIssues(source, issues)
 	}
-	return checked, walk.perGrant, nil
+	return checked, walk.reads, nil
 }
 
 // compile checks, weighs and plans one condition. With problems there is no
 // condition, nor is there one of an open environment.
 func (e *celEnv) compile(source string) (*condition, []celProblem) {
-	checked, perGrant, problems := e.check(source)
+	checked, looks, problems := e.check(source)
 	if len(problems) > 0 || e.open {
 		return nil, problems
 	}
@@ -233,7 +233,7 @@ func (e *celEnv) compile(source string) (*condition, []celProblem) {
 	if err != nil {
 		return nil, []celProblem{{id: FindingCELSyntax, line: 1, column: 1, message: "the condition cannot be planned: " + err.Error(), fix: "write it another way"}}
 	}
-	return &condition{program: program, source: source, perGrant: perGrant}, nil
+	return &condition{program: program, source: source, reads: looks}, nil
 }
 
 // eval evaluates the condition. It is true only when the value is true; else

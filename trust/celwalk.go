@@ -24,8 +24,39 @@ type astWalk struct {
 	info     *celast.SourceInfo
 	factory  celast.ExprFactory
 	problems []celProblem
-	perGrant bool
+	reads    reads
 	added    int64
+}
+
+// reads is what a condition looks at.
+type reads struct {
+	perGrant bool // request or grant, so that its value depends on the grant
+	// claims are those that it names, in the order of their pointers. all says that
+	// it looks at others too: it counts them, or goes through them.
+	claims []*claimVar
+	all    bool
+	// identity are the names of the identity's fields; "" stands for any of them.
+	identity []string
+}
+
+// claim notes a claim; nil is one that has no name.
+func (r *reads) claim(v *claimVar) {
+	switch {
+	case v == nil:
+		r.all = true
+	case !slices.Contains(r.claims, v):
+		r.claims = append(r.claims, v)
+		slices.SortFunc(r.claims, func(a, b *claimVar) int { return strings.Compare(a.id, b.id) })
+	}
+}
+
+// field notes a field of a variable beside claims; "" is any of them.
+func (r *reads) field(object, name string) {
+	if object != "identity" {
+		r.perGrant = true
+	} else if !slices.Contains(r.identity, name) {
+		r.identity = append(r.identity, name)
+	}
 }
 
 func (w *astWalk) report(e celast.Expr, id, fix, format string, args ...any) {
@@ -72,8 +103,8 @@ func (w *astWalk) expr(e celast.Expr, depth int) {
 
 func (w *astWalk) ident(e celast.Expr) {
 	switch e.AsIdent() {
-	case "request", "grant":
-		w.perGrant = true
+	case "identity", "request", "grant":
+		w.reads.field(e.AsIdent(), "")
 	case "claims":
 		// Kept in a list, or indexed by a computed name, claims would hide from
 		// this walk a name that no token has, and its type from the checker.
@@ -95,7 +126,9 @@ func (w *astWalk) loop(c celast.ComprehensionExpr, depth int) {
 		}
 	}
 	parts := []celast.Expr{c.AccuInit(), c.LoopCondition(), c.LoopStep(), c.Result()}
-	if !whole(c.IterRange()) {
+	if whole(c.IterRange()) {
+		w.reads.claim(nil)
+	} else {
 		parts = append(parts, c.IterRange())
 	}
 	for _, part := range parts {
@@ -131,6 +164,7 @@ func (w *astWalk) call(e celast.Expr, depth int) {
 	}
 	for i, arg := range call.Args() {
 		if whole(arg) && inPlace(call, i) {
+			w.reads.claim(nil)
 			continue
 		}
 		w.expr(arg, depth+1)
@@ -188,7 +222,7 @@ func (w *astWalk) access(e celast.Expr) bool {
 		if s.Operand().Kind() == celast.IdentKind {
 			object := s.Operand().AsIdent()
 			if fields, ok := conditionFields()[object]; ok {
-				w.perGrant = w.perGrant || object != "identity"
+				w.reads.field(object, s.FieldName())
 				if _, known := fields[s.FieldName()]; !known {
 					names := make([]string, 0, len(fields))
 					for name := range fields {
@@ -220,6 +254,7 @@ func (w *astWalk) access(e celast.Expr) bool {
 		return true
 	}
 	v, _ := w.schema.lookupPath(path)
+	w.reads.claim(w.holder(path))
 	if v == nil {
 		// A member of a map claim: the map itself has a type. Above one, as in
 		// claims["kubernetes.io"], plain CEL over the map does.
@@ -246,6 +281,7 @@ func (w *astWalk) present(e celast.Expr, path []string) {
 	if !w.known(e, path) {
 		return
 	}
+	w.reads.claim(w.holder(path))
 	if v, _ := w.schema.lookupPath(path); v != nil && v.id != pointerOf(path) {
 		e.SetKindCase(w.hasValue(v))
 	}
@@ -317,6 +353,16 @@ func (w *astWalk) declared(path []string) bool {
 	}
 	v, _ := w.schema.lookupPath(path)
 	return v != nil || w.belowDeclared(path)
+}
+
+// holder is the declared claim at the path or above it; nil where there is none.
+func (w *astWalk) holder(path []string) *claimVar {
+	for i := len(path); i > 0; i-- {
+		if v, _ := w.schema.lookupPath(path[:i]); v != nil {
+			return v
+		}
+	}
+	return nil
 }
 
 // belowDeclared reports that a proper prefix of the path is a declared claim.

@@ -16,6 +16,7 @@ type claimVar struct {
 	typ    ClaimType
 	values []string // the closed set, where there is one
 	table  Claim    // as the table has it
+	shown  string   // its name in the journal and to callers: an alias, else name
 }
 
 // claimSchema is what one identity provider's tokens may claim.
@@ -63,6 +64,9 @@ func newClaimSchema(p Provider) *claimSchema {
 			}
 			v = s.add(pointer, path, c)
 		}
+		if v.shown == v.name || alias < v.shown {
+			v.shown = alias // the first of several, so that a record has one spelling
+		}
 		// An alias always means the nested claim. A token that brings a flat
 		// claim of the same name would otherwise choose its own namespace.
 		s.byName[alias] = v
@@ -77,7 +81,7 @@ func (s *claimSchema) add(name string, path []string, c Claim) *claimVar {
 	if v, ok := s.byID[id]; ok {
 		return v
 	}
-	v := &claimVar{name: name, id: id, path: path, typ: c.Type, values: c.Values, table: c}
+	v := &claimVar{name: name, id: id, path: path, typ: c.Type, values: c.Values, table: c, shown: name}
 	s.byID[id] = v
 	s.byName[name] = v
 	s.byName[id] = v

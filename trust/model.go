@@ -111,6 +111,10 @@ type ClaimRef struct{ v *claimVar }
 // Name is what the platform's table calls it.
 func (c ClaimRef) Name() string { return c.v.name }
 
+// Shown is its name in the journal and to callers: the platform's alias where
+// there is one, else Name.
+func (c ClaimRef) Shown() string { return c.v.shown }
+
 // ID is its canonical JSON pointer (RFC 6901), which all its names share.
 func (c ClaimRef) ID() string { return c.v.id }
 

@@ -117,7 +117,7 @@ func (j *judging) evidence(t *rule) map[string]any {
 	claims := make(map[string]any, len(t.match)+len(j.provider.anchors))
 	for i := range t.match {
 		if x, ok := t.match[i].claim.find(j.id.Claims); ok {
-			claims[t.match[i].name] = x
+			claims[t.match[i].claim.shown] = x
 		}
 	}
 	for _, a := range j.provider.anchors {
@@ -125,7 +125,7 @@ func (j *judging) evidence(t *rule) map[string]any {
 			continue
 		}
 		if x, ok := a.find(j.id.Claims); ok {
-			claims[a.name] = x
+			claims[a.shown] = x
 		}
 	}
 	return claims

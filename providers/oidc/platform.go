@@ -48,6 +48,9 @@ func Generic() Platform {
 		Platform: trust.Platform{
 			Name:   "oidc",
 			Claims: StandardClaims(),
+			// And those that the configuration declares: whoever wrote them down there
+			// means them for decisions.
+			Journal: []string{"iss", "iat", "exp"},
 			Sample: map[string]any{
 				"iss": "https://issuer.example", "sub": "workload", "aud": "https://id.acme.example",
 				"iat": int64(1795320000), "exp": int64(1795323600),
