@@ -15,8 +15,9 @@ type variables struct {
 	identity *Identity
 	now      time.Time
 	address  string
-	grant    *Grant  // the narrowed one
-	request  Request // with the effective values, whether asked for or left out
+	grant    *Grant    // the narrowed one
+	request  Request   // with the effective values, whether asked for or left out
+	unknown  *unknowns // nil but for a token that is known in part
 }
 
 var _ cel.Activation = (*variables)(nil)
@@ -35,12 +36,18 @@ func (v *variables) ResolveName(name string) (any, bool) {
 		if !ok {
 			return types.OptionalNone, true
 		}
+		if unknown, is := x.(*types.Unknown); is {
+			return unknown, true
+		}
 		return types.OptionalOf(types.DefaultTypeAdapter.NativeToValue(x)), true
 	}
 	if id, ok := strings.CutPrefix(name, claimPrefix+"/"); ok {
 		c := v.schema.byID["/"+id]
 		if c == nil {
 			return nil, false
+		}
+		if v.unknown != nil && !v.unknown.known.claim(c) {
+			return v.unknown.value(c.shown), true
 		}
 		x, ok := c.find(v.identity.Claims)
 		if !ok {
@@ -51,6 +58,11 @@ func (v *variables) ResolveName(name string) (any, bool) {
 			return types.NewErr("claim %s has another type than its declared one", c.name), true
 		}
 		return x, true
+	}
+	if v.unknown != nil {
+		if x, unknown := v.unknown.resolve(v, name); unknown {
+			return x, true
+		}
 	}
 	switch name {
 	case "claims":
