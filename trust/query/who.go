@@ -58,6 +58,7 @@ type Reach struct {
 	Guardrails []string `json:"guardrails,omitempty"`
 
 	grant trust.TrustGrant
+	terms []string
 }
 
 // Filter says which grants are asked about. An empty field is any.
@@ -127,7 +128,7 @@ func reach(t trust.Trust, g trust.TrustGrant, now time.Time) Reach {
 	r := Reach{
 		Trust: t.Name, Owner: t.Owner, Purpose: t.Purpose, File: t.File, State: StateOf(t, now), Provider: t.Provider,
 		Target: g.Target, Resource: g.Resource, Scopes: g.Scopes, TTL: int64(g.TTL / time.Second),
-		Who: words.Workloads(t), TokenUse: string(t.TokenUse), Nonce: t.Nonce, grant: g,
+		Who: words.Workloads(t), TokenUse: string(t.TokenUse), Nonce: t.Nonce, grant: g, terms: words.Terms(t),
 		Networks: words.Networks(t.Access.Networks), Hours: words.Hours(t.Access.Hours),
 	}
 	for _, c := range t.When {
@@ -148,28 +149,14 @@ func (r Reach) Lines() []string {
 	case Shadow:
 		may = "would get "
 	case Expired:
-		may = "might get until " + words.End(*r.Expires) + " "
+		may = "may no longer get "
 	case InForce:
 	}
 	lines := []string{r.Who, may + words.Grant(r.grant), words.Where(r.Trust, r.File) + ", owner " + words.One(r.Owner)}
 	if r.State != InForce {
 		lines[2] += ", " + string(r.State) + ": it allows nothing"
 	}
-	for _, c := range r.Needs {
-		lines = append(lines, "needs "+c)
-	}
-	if r.Networks != "" {
-		lines = append(lines, "only from "+r.Networks)
-	}
-	if r.Hours != "" {
-		lines = append(lines, "only "+r.Hours)
-	}
-	if r.Expires != nil && r.State != Expired {
-		lines = append(lines, "until "+words.End(*r.Expires))
-	}
-	if r.Nonce {
-		lines = append(lines, "with a nonce of ours")
-	}
+	lines = append(lines, r.terms...)
 	if len(r.Guardrails) > 0 {
 		lines = append(lines, "unless a guardrail forbids it: "+strings.Join(r.Guardrails, ", "))
 	}

@@ -150,6 +150,27 @@ func Hours(hs []trust.Hours) string {
 	return list(texts, "or")
 }
 
+// Terms are what else must hold before a trust gives anything, each in words.
+func Terms(t trust.Trust) []string {
+	var out []string
+	for _, c := range t.When {
+		out = append(out, "needs "+Condition(c.Source))
+	}
+	if t.Access.Networks != nil {
+		out = append(out, "only from "+Networks(t.Access.Networks))
+	}
+	if t.Access.Hours != nil {
+		out = append(out, "only "+Hours(t.Access.Hours))
+	}
+	if !t.Expires.IsZero() {
+		out = append(out, "until "+End(t.Expires))
+	}
+	if t.Nonce {
+		out = append(out, "with a nonce of ours")
+	}
+	return out
+}
+
 // Grant says what a grant gives: "aws-prod arn:... for up to 15m".
 func Grant(g trust.TrustGrant) string {
 	s := Destination(g)
