@@ -55,14 +55,7 @@ func Explain(c Config, q Question) (Answer, error) {
 	if policy == nil {
 		return Answer{}, findings
 	}
-	set, err := providers.New(oidc.Config{
-		TrustDomain: c.TrustDomain, Providers: c.Verified(),
-		Now: func() time.Time { return q.At }, Log: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		return Answer{}, err
-	}
-	id, err := set.Claimed(q.Provider, q.Claims, q.At)
+	id, err := claimed(c, q)
 	var refused *exchange.Error
 	switch {
 	case errors.As(err, &refused):
@@ -81,6 +74,18 @@ func Explain(c Config, q Question) (Answer, error) {
 		}, q)
 	}
 	return a, nil
+}
+
+// claimed is the identity that the claims would prove if they were signed.
+func claimed(c Config, q Question) (trust.Identity, error) {
+	set, err := providers.New(oidc.Config{
+		TrustDomain: c.TrustDomain, Providers: c.Verified(),
+		Now: func() time.Time { return q.At }, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		return trust.Identity{}, err
+	}
+	return set.Claimed(q.Provider, q.Claims, q.At)
 }
 
 // nameStop says which stop denies; the policy says of which kind it is.
