@@ -50,13 +50,13 @@ const allowed = "allow"
 // this condition alone does not hold. Tests of a trust count for that trust; those
 // of an identity provider for the one that comes nearest to allowing.
 func (p *Policy) Coverage(results []TestResult) Coverage {
-	trusts := make(map[*rule]*subject, len(p.rules))
-	guardrails := make(map[string]*subject, len(p.guardrails))
+	trusts := make(map[*rule]*checklist, len(p.rules))
+	guardrails := make(map[string]*checklist, len(p.guardrails))
 	for _, t := range p.rules {
-		trusts[t] = t.subject()
+		trusts[t] = t.checklist()
 	}
 	for _, g := range p.guardrails {
-		guardrails["guardrail "+g.name] = &subject{things: []thing{{key: "forbid", field: "forbid", at: g.at}}}
+		guardrails["guardrail "+g.name] = &checklist{things: []thing{{key: "forbid", field: "forbid", at: g.at}}}
 	}
 	for i := range results {
 		r := &results[i]
@@ -78,7 +78,7 @@ func (p *Policy) Coverage(results []TestResult) Coverage {
 	return c
 }
 
-func (c *Coverage) add(s SubjectCoverage, of *subject) {
+func (c *Coverage) add(s SubjectCoverage, of *checklist) {
 	s.Total, s.Uncovered = len(of.things), []Uncovered{}
 	for _, t := range of.things {
 		if t.alone {
@@ -93,7 +93,7 @@ func (c *Coverage) add(s SubjectCoverage, of *subject) {
 }
 
 // denied looks again at a test that was denied, and notes what failed.
-func (p *Policy) denied(r *TestResult, trusts map[*rule]*subject, guardrails map[string]*subject) {
+func (p *Policy) denied(r *TestResult, trusts map[*rule]*checklist, guardrails map[string]*checklist) {
 	judged := *p
 	judged.enforced = r.run.rule
 	id, ask, at := p.situation(r.run)
@@ -137,8 +137,8 @@ func (p *Policy) denied(r *TestResult, trusts map[*rule]*subject, guardrails map
 	}
 }
 
-// subject is what there is to cover of one trust or guardrail.
-type subject struct{ things []thing }
+// checklist is what there is to cover of one trust or guardrail.
+type checklist struct{ things []thing }
 
 // thing is one of them. Two lines of a trace about one claim are one thing: to
 // name a guarded event is to write a line of match.
@@ -149,9 +149,9 @@ type thing struct {
 	alone, together bool
 }
 
-func (s *subject) failed(key string) { s.fail(key, true) }
+func (s *checklist) failed(key string) { s.fail(key, true) }
 
-func (s *subject) fail(key string, alone bool) {
+func (s *checklist) fail(key string, alone bool) {
 	for i := range s.things {
 		if s.things[i].key == key {
 			s.things[i].alone = s.things[i].alone || alone
@@ -162,9 +162,9 @@ func (s *subject) fail(key string, alone bool) {
 
 const grantsKey = "grants"
 
-// subject lists what there is to cover of a trust.
-func (t *rule) subject() *subject {
-	s := &subject{things: []thing{{key: allowed, field: allowed, at: t.nameAt}}}
+// checklist lists what there is to cover of a trust.
+func (t *rule) checklist() *checklist {
+	s := &checklist{things: []thing{{key: allowed, field: allowed, at: t.nameAt}}}
 	add := func(key, field string, at Place) {
 		for _, known := range s.things {
 			if known.key == key {

@@ -18,7 +18,7 @@ import (
 )
 
 func trustCommand(c *common) *cobra.Command {
-	return group("trust", "Check, explain and write trust documents", trustCheckCommand(c), trustExplainCommand(c), trustInitCommand(c), trustImportCommand(c))
+	return group("trust", "Check, explain and write trust documents", trustCheckCommand(c), trustTestCommand(c), trustExplainCommand(c), trustInitCommand(c), trustImportCommand(c))
 }
 
 func trustCheckCommand(c *common) *cobra.Command {
