@@ -10,6 +10,28 @@ import (
 // neither true nor false.
 func (f Formula) Holds(m Model) bool { return f.truth(m) == 1 }
 
+// Search decides f as Solve does when there are too many cases to split.
+func Search(f Formula) (Model, Status, string) {
+	s := newSolver(Limits{})
+	if !s.assume(f) || !s.reduce() {
+		return s.answer(nil, no())
+	}
+	return s.answer(s.search())
+}
+
+// Words are up to k words that all of ls have, found by their automata alone.
+func Words(k int, ls ...Language) (found []string, complete bool) {
+	var cs []constraint
+	for _, l := range ls {
+		cs = append(cs, constraint{l.e, true})
+	}
+	cs, possible := flatten(cs)
+	if !possible {
+		return nil, true
+	}
+	return newProduct(cs, k).search(k, defaultStates)
+}
+
 // truth is 1, -1, or 0 for neither.
 func (f Formula) truth(m Model) int {
 	if f.n == nil {

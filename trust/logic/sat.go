@@ -19,22 +19,23 @@ type search struct {
 	pinned map[int]bool    // the atoms that pinLemma has spoken of
 }
 
-func (s *solver) search() (Model, Status, string) {
+func (s *solver) search() (Model, verdict) {
 	q := &search{solver: s, sat: gini.New(), lits: map[*node]z.Lit{}, nots: map[*node]z.Lit{}, pinned: map[int]bool{}}
 	for _, f := range s.open {
 		q.clause(q.encode(f))
 	}
 	if s.mixed != "" {
-		return nil, Unknown, "the variable " + string(s.mixed) + " has values of two kinds"
+		return nil, undecided("")
 	}
+	q.oneOfLemmas()
 	q.orderLemmas()
 	var doubt string
 	for range s.limits.Rounds {
 		if q.sat.Solve() != 1 {
 			if doubt != "" {
-				return nil, Unknown, doubt
+				return nil, undecided(doubt)
 			}
-			return nil, Unsatisfiable, ""
+			return nil, no()
 		}
 		chosen := q.implicant()
 		refused := false
@@ -50,11 +51,10 @@ func (s *solver) search() (Model, Status, string) {
 			}
 		}
 		if !refused {
-			m, _ := q.check(chosen)
-			return m, Satisfiable, ""
+			return q.check(chosen)
 		}
 	}
-	return nil, Unknown, "too many assignments to look at"
+	return nil, undecided("too many assignments to look at")
 }
 
 func (q *search) clause(ls ...z.Lit) {
@@ -185,9 +185,8 @@ func (q *search) forbid(g []literal) {
 	}
 }
 
-// pinLemma tells the solver all that follows from a string's having one value.
-// Without it, a thousand comparisons of one variable are found to exclude each
-// other pair by pair.
+// pinLemma tells the solver all that follows for a string from its having one
+// value, rather than one thing after the other.
 func (q *search) pinLemma(l literal) {
 	if l.relation != inLanguage || q.pinned[l.id] {
 		return
@@ -198,9 +197,41 @@ func (q *search) pinLemma(l literal) {
 	}
 	q.pinned[l.id] = true
 	for id, a := range q.atoms {
-		if id != l.id && a.relation == inLanguage && a.x == l.x {
+		if a.x == l.x && a.relation == inLanguage && !a.pins() {
 			q.clause(q.lit(l.id).Not(), q.of(literal{a, id, a.lang.e.contains(text)}))
 		}
+	}
+}
+
+// pins reports that the atom leaves its variable one value, and that no atom of
+// another key leaves it the same one.
+func (a *atom) pins() bool {
+	switch a.relation {
+	case inLanguage:
+		_, ok := a.lang.only()
+		return ok
+	case addressIs, isValue:
+		return true
+	}
+	return false
+}
+
+// oneOfLemmas tells the solver that a variable has one value: of atoms that say
+// which, one holds at most. A ladder says so in as many clauses as there are
+// atoms; a thousand comparisons of one variable have half a million pairs.
+func (q *search) oneOfLemmas() {
+	rung := map[Var]z.Lit{} // true if an atom up to here holds
+	for id, a := range q.atoms {
+		if !a.pins() {
+			continue
+		}
+		l, up := q.lit(id), q.sat.Lit()
+		q.clause(l.Not(), up)
+		if below, ok := rung[a.x]; ok {
+			q.clause(below.Not(), up)
+			q.clause(below.Not(), l.Not())
+		}
+		rung[a.x] = up
 	}
 }
 

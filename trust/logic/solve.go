@@ -1,5 +1,10 @@
 package logic
 
+import (
+	"maps"
+	"slices"
+)
+
 // Model gives values to the variables that a formula's truth hangs on; every
 // other variable may have any value. By kind: bool, string, int64 (instants in
 // nanoseconds since 1970 too), float64, netip.Addr (the zero one is an unknown
@@ -38,6 +43,10 @@ func Solve(f Formula, limits Limits) (Model, Status, string) {
 		}
 		return nil, Unsatisfiable, ""
 	}
+	return newSolver(limits).solve(f)
+}
+
+func newSolver(limits Limits) *solver {
 	if limits.Rounds <= 0 {
 		limits.Rounds = defaultRounds
 	}
@@ -47,30 +56,38 @@ func Solve(f Formula, limits Limits) (Model, Status, string) {
 	if limits.Cache == nil {
 		limits.Cache = &Cache{}
 	}
-	s := &solver{
+	return &solver{
 		limits: limits,
 		ids:    map[*node]int{},
 		byKey:  map[string]int{},
 		kinds:  map[Var]kind{},
-		pins:   map[Var]any{},
 		memo:   map[string]*result{},
+		state:  state{pins: map[Var]any{}},
 	}
-	return s.solve(f)
 }
 
 // solver answers one question.
 type solver struct {
+	state
 	limits Limits
 	ids    map[*node]int // of atoms
 	byKey  map[string]int
 	atoms  []*atom
-	value  []int8 // by atom: 1 must hold, -1 must not, 0 open
 	kinds  map[Var]kind
-	pins   map[Var]any // the one value that a variable can have
-	units  []literal   // what must hold
-	open   []Formula   // the disjunctions of which each must hold
 	memo   map[string]*result
 	mixed  Var // a variable of two kinds
+}
+
+// state is what is assumed.
+type state struct {
+	value []int8      // by atom: 1 must hold, -1 must not, 0 open
+	pins  map[Var]any // the one value that a variable can have
+	units []literal   // what must hold
+	open  []Formula   // the disjunctions of which each must hold
+}
+
+func (s state) clone() state {
+	return state{slices.Clone(s.value), maps.Clone(s.pins), slices.Clone(s.units), slices.Clone(s.open)}
 }
 
 // literal is an atom that holds, or does not.
@@ -81,22 +98,29 @@ type literal struct {
 }
 
 func (s *solver) solve(f Formula) (Model, Status, string) {
-	possible := s.assume(f) && s.reduce()
+	if !s.assume(f) || !s.reduce() {
+		return s.answer(nil, no())
+	}
+	before := s.state.clone()
+	cases := fewCases
+	for _, o := range s.open {
+		cases = max(cases, 2*len(o.n.args)+fewCases)
+	}
+	if m, v, done := s.split(&cases); done {
+		return s.answer(m, v)
+	}
+	s.restore(before)
+	return s.answer(s.search())
+}
+
+func (s *solver) answer(m Model, v verdict) (Model, Status, string) {
 	switch {
 	case s.mixed != "":
 		return nil, Unknown, "the variable " + string(s.mixed) + " has values of two kinds"
-	case !possible:
-		return nil, Unsatisfiable, ""
+	case v.status != Satisfiable:
+		m = nil
 	}
-	m, v := s.check(s.units)
-	if v.status != Satisfiable || len(s.open) == 0 {
-		if len(s.open) > 0 && v.status == Unknown {
-			// What is open may still contradict the rest.
-			return s.search()
-		}
-		return m, v.status, v.why
-	}
-	return s.search()
+	return m, v.status, v.why
 }
 
 // intern numbers an atom; equal ones have one number.

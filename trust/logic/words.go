@@ -69,6 +69,9 @@ func words(cs []constraint, k, states int) (found []string, ok bool) {
 		}
 		return found, true
 	}
+	if !fitEnds(cs) {
+		return nil, true
+	}
 	if k == 1 { // most questions have an easy answer
 		for _, s := range guesses(cs) {
 			if s != "" && satisfied(s) {
@@ -93,6 +96,65 @@ func shortList(cs []constraint) []string {
 		}
 	}
 	return texts
+}
+
+// fitEnds reports that what words must begin and end with does not contradict
+// itself, nor what they must not: most contradictions need no automaton.
+func fitEnds(cs []constraint) bool {
+	var prefix, suffix string
+	for _, c := range cs {
+		if !c.want {
+			continue
+		}
+		p, s := c.lang.ends()
+		if !strings.HasPrefix(p, prefix) && !strings.HasPrefix(prefix, p) || !strings.HasSuffix(s, suffix) && !strings.HasSuffix(suffix, s) {
+			return false
+		}
+		if len(p) > len(prefix) {
+			prefix = p
+		}
+		if len(s) > len(suffix) {
+			suffix = s
+		}
+	}
+	for _, c := range cs {
+		if c.want || c.lang.fold != asIs {
+			continue
+		}
+		switch t := c.lang.text; c.lang.kind {
+		case prefixed:
+			if strings.HasPrefix(prefix, t) {
+				return false
+			}
+		case suffixed:
+			if strings.HasSuffix(suffix, t) {
+				return false
+			}
+		case containing:
+			if strings.Contains(prefix, t) || strings.Contains(suffix, t) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// ends are a text that every word of l begins with, and one that it ends with.
+func (l *language) ends() (prefix, suffix string) {
+	if l.fold != asIs {
+		return "", ""
+	}
+	switch l.kind {
+	case prefixed:
+		return l.text, ""
+	case suffixed:
+		return "", l.text
+	case globbed:
+		return l.text[:strings.IndexByte(l.text, '*')], l.text[strings.LastIndexByte(l.text, '*')+1:]
+	case matching:
+		prefix, _ = l.program.compiled().Prefix()
+	}
+	return prefix, ""
 }
 
 // guesses are strings that are likely to do.
@@ -137,7 +199,7 @@ func samples(l *language) []string {
 	case sized:
 		return []string{strings.Repeat("x", min(max(l.least, 1), 1<<12))}
 	case matching:
-		if prefix, _ := l.pattern.LiteralPrefix(); prefix != "" {
+		if prefix, _ := l.ends(); prefix != "" {
 			return []string{prefix, prefix + "x"}
 		}
 	case unionOf, intersectionOf:
