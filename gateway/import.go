@@ -18,23 +18,30 @@ type Imported struct {
 	Document []byte
 }
 
-// ImportAWS turns a role's trust policy, or what `aws iam get-role` printed, into
-// documents in mode shadow, one for each set of identities that the lines of one
-// document can say. With an error among the findings there is none: what would be
-// left out is what narrows. claims hold the ids of the repositories that the
-// policy names, see [providers.ImportAWS].
-func ImportAWS(config *Config, file string, policy []byte, claims [][]byte, l Labels, now time.Time) ([]Imported, strictyaml.Findings) {
-	drafts, role, findings := providers.ImportAWS(file, policy, providers.ImportWorld{
+// ImportSource is what another system keeps of whom it trusts, see
+// [providers.ImportSource].
+type ImportSource = providers.ImportSource
+
+// Import turns what another system trusts into documents in mode shadow, one for
+// each set of identities that the lines of one document can say. With an error
+// among the findings there is none: what would be left out is what narrows.
+func Import(config *Config, source ImportSource, l Labels, now time.Time) ([]Imported, strictyaml.Findings) {
+	read := providers.ReadImport(source, providers.ImportWorld{
 		Platform: func(issuer string) string { return platformOf(config, issuer) },
 		Declares: func(issuer, claim string) bool { return declares(config, issuer, claim) },
-	}, claims)
+	})
+	drafts, findings, file := read.Drafts, read.Findings, source.File
 	report := func(severity strictyaml.Severity, where, id, message, fix string) {
 		findings = append(findings, strictyaml.Finding{ID: id, Severity: severity, File: file, Field: where, Message: message, Fix: fix})
 	}
 	if l.Resource == "" {
-		l.Resource = role
+		l.Resource = read.Resource
 	}
-	if l.Resource == "" && !findings.HasErrors() {
+	of := read.Of
+	if source.Kind == "aws" {
+		of = "the trust policy of " + l.Resource
+	}
+	if source.Kind == "aws" && l.Resource == "" && !findings.HasErrors() {
 		report(strictyaml.Error, "", "import-role", "the file does not say which role it is of", "name its ARN with --role, or give what `aws iam get-role` prints")
 	}
 	var out []Imported
@@ -57,10 +64,12 @@ func ImportAWS(config *Config, file string, policy []byte, claims [][]byte, l La
 		d.Name = unusedName(names, d.Name)
 		d.Shadow = true
 		d.Head = []string{
-			"Imported from the trust policy of " + l.Resource + ".",
+			"Imported from " + of + ".",
 			"Review each line: what was let in before is not always what was meant.",
 		}
-		d.GrantHints = []string{"ttl: 1h   15m unless written; directly a job had an hour, unless it asked for less"}
+		if d.TTL == "" {
+			d.GrantHints = []string{"ttl: 1h   15m unless written; directly a job had " + read.Lived}
+		}
 		document, err := d.YAML()
 		if err != nil {
 			report(strictyaml.Error, d.Where, "import-pattern", err.Error(), "write the document by hand")
@@ -72,8 +81,8 @@ func ImportAWS(config *Config, file string, policy []byte, claims [][]byte, l La
 	if findings.HasErrors() {
 		return nil, findings
 	}
-	if len(out) > 0 {
-		report(strictyaml.Info, "", "import-ttl", "a credential lives 15 minutes where the grant says no ttl; directly it lived an hour, unless the job asked for less", "write ttl where a job needs longer")
+	if slices.ContainsFunc(read.Drafts, func(d providers.Imported) bool { return d.TTL == "" }) {
+		report(strictyaml.Info, "", "import-ttl", "a credential lives 15 minutes where the grant says no ttl; directly a job had it for "+read.Lived, "write ttl where a job needs longer")
 	}
 	return out, findings
 }

@@ -230,8 +230,8 @@ func imported(t *testing.T, policy string, known ...map[string]any) ([]providers
 	for _, k := range known {
 		claims = append(claims, encode(t, k))
 	}
-	drafts, _, findings := providers.ImportAWS("role.json", []byte(policy), importWorld(), claims)
-	return drafts, ids(findings)
+	im := providers.ReadImport(providers.ImportSource{Kind: "aws", File: "role.json", Data: []byte(policy), Claims: claims}, importWorld())
+	return im.Drafts, ids(im.Findings)
 }
 
 // ids are the findings as "severity id", sorted, each once.
@@ -542,33 +542,8 @@ func TestImportRefusesPolicies(t *testing.T) {
 			}
 		})
 	}
-	_, role, _ := providers.ImportAWS("role.json", []byte(`{"Role": {"Arn": "`+roleARN+`", "AssumeRolePolicyDocument": `+good+`}}`), importWorld(), nil)
-	if role != roleARN {
+	document := `{"Role": {"Arn": "` + roleARN + `", "AssumeRolePolicyDocument": ` + good + `}}`
+	if role := providers.ReadImport(providers.ImportSource{Kind: "aws", Data: []byte(document)}, importWorld()).Resource; role != roleARN {
 		t.Errorf("role %s", role)
 	}
-}
-
-// FuzzImport: whatever a file holds, there are errors, or documents that load.
-func FuzzImport(f *testing.F) {
-	f.Add(rolePolicy(fmt.Sprintf(`{"StringLike": {"%s:sub": ["repo:acme@9919/pay*:ref:refs/heads/*", "repo:acme@9919/x@1:environment:\"\n"]}}`, githubIssuer)))
-	f.Add(`{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Principal": {"Federated": "accounts.google.com"}, "Action": "sts:AssumeRoleWithWebIdentity", "Condition": {"StringEquals": {"accounts.google.com:sub": "113000000000000000001"}}}}`)
-	f.Fuzz(func(t *testing.T, policy string) {
-		drafts, _, findings := providers.ImportAWS("role.json", []byte(policy), importWorld(), nil)
-		if findings.HasErrors() {
-			return
-		}
-		if len(drafts) == 0 {
-			t.Fatal("neither a document nor an error")
-		}
-		for _, d := range drafts {
-			d.Owner, d.From, d.To, d.Resource = "o", providers.PlatformOf(d.Issuer), "aws-prod", roleARN
-			doc, err := d.YAML()
-			if err != nil {
-				continue // said by whoever writes it
-			}
-			if _, findings := trust.Compile(draftWorld(), []trust.Source{{Name: "d.yaml", Data: doc}}, draftTime()); findings.HasErrors() && d.From != "oidc" {
-				t.Errorf("%s\n%s", findings, doc)
-			}
-		}
-	})
 }

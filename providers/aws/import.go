@@ -42,7 +42,7 @@ func ReadTrustPolicy(b []byte, notes *draft.Notes) (trusted []draft.Foreign, rol
 		policy, _ = r["AssumeRolePolicyDocument"].(map[string]any)
 	}
 	p := policyReader{notes: notes}
-	p.only("", policy, "Version", "Id", "Statement")
+	p.notes.Only("", policy, "Version", "Id", "Statement")
 	if v := policy["Version"]; v != "2012-10-17" && v != "2008-10-17" {
 		p.finding("Version", "import-syntax", "the file is no policy of IAM: Version is not 2012-10-17", "name what `aws iam get-role --role-name ROLE` printed")
 	}
@@ -65,15 +65,6 @@ func (p *policyReader) finding(where, id, message, fix string) {
 	p.notes.Error(where, id, message, fix)
 }
 
-// only refuses a member that is not known: it may narrow what is trusted.
-func (p *policyReader) only(where string, object map[string]any, names ...string) {
-	for _, name := range slices.Sorted(maps.Keys(object)) {
-		if !slices.Contains(names, name) {
-			p.finding(where, "import-syntax", "the element "+draft.Show(name)+" cannot be carried over", "write the document by hand")
-		}
-	}
-}
-
 func (p *policyReader) statement(where string, v any) {
 	s, ok := v.(map[string]any)
 	if !ok {
@@ -90,7 +81,7 @@ func (p *policyReader) statement(where string, v any) {
 		return
 	}
 	principal, ok := s["Principal"].(map[string]any)
-	federated := texts(principal["Federated"])
+	federated := draft.Texts(principal["Federated"])
 	if ok && principal["Federated"] == nil {
 		p.notes.Info(where, "import-not-web-identity", "is not about web identities", "it stays in the role's trust policy as it is")
 		return
@@ -99,8 +90,8 @@ func (p *policyReader) statement(where string, v any) {
 		p.finding(where, "import-principal", "its Principal is no list of OIDC providers alone", "split the statement; a star there is a hole today")
 		return
 	}
-	p.only(where, s, "Sid", "Effect", "Principal", "Action", "Condition")
-	if !p.action(where, texts(s["Action"])) {
+	p.notes.Only(where, s, "Sid", "Effect", "Principal", "Action", "Condition")
+	if !p.action(where, draft.Texts(s["Action"])) {
 		p.notes.Info(where, "import-not-web-identity", "does not allow "+webIdentity, "it stays in the role's trust policy as it is")
 		return
 	}
@@ -133,7 +124,7 @@ func (p *policyReader) action(where string, actions []string) bool {
 		switch {
 		case strings.EqualFold(a, webIdentity):
 			found = true
-		case covers(strings.ToLower(a), strings.ToLower(webIdentity)):
+		case draft.Covers(strings.ToLower(a), strings.ToLower(webIdentity)):
 			p.notes.Warn(where, "import-action", "the action "+draft.Show(a)+" covers "+webIdentity+", and is taken for it; what else it covers is not carried over", "name the actions that are meant in the role's trust policy")
 			found = true
 		case strings.EqualFold(a, "sts:TagSession"), strings.EqualFold(a, "sts:SetSourceIdentity"):
@@ -142,29 +133,6 @@ func (p *policyReader) action(where string, actions []string) bool {
 		}
 	}
 	return found
-}
-
-// covers reports whether a pattern of IAM, where * is any text and ? one
-// character, matches all of a text. It goes back to the last * alone, so that no
-// pattern takes long.
-func covers(pattern, text string) bool {
-	i, star, from := 0, -1, 0
-	for j := 0; j < len(text); {
-		switch {
-		case i < len(pattern) && pattern[i] == '*':
-			star, from = i, j
-			i++
-		case i < len(pattern) && (pattern[i] == '?' || pattern[i] == text[j]):
-			i++
-			j++
-		case star >= 0:
-			from++
-			i, j = star+1, from
-		default:
-			return false
-		}
-	}
-	return strings.Trim(pattern[i:], "*") == ""
 }
 
 // conditions reads Condition: every operator and every key must hold, one of the
@@ -188,7 +156,7 @@ func (p *policyReader) conditions(f *draft.Foreign, host string, v any) bool {
 			continue
 		}
 		for _, key := range slices.Sorted(maps.Keys(keys)) {
-			whole = p.condition(f, host, key, texts(keys[key]), like) && whole
+			whole = p.condition(f, host, key, draft.Texts(keys[key]), like) && whole
 		}
 	}
 	return whole
@@ -242,24 +210,4 @@ func (p *policyReader) condition(f *draft.Foreign, host, key string, values []st
 	}
 	f.Claims = append(f.Claims, l)
 	return true
-}
-
-// texts reads a text or a list of them; nil for anything else.
-func texts(v any) []string {
-	if s, ok := v.(string); ok {
-		return []string{s}
-	}
-	list, _ := v.([]any)
-	out := make([]string, 0, len(list))
-	for _, item := range list {
-		s, ok := item.(string)
-		if !ok {
-			return nil
-		}
-		out = append(out, s)
-	}
-	if len(out) == 0 {
-		return nil
-	}
-	return out
 }

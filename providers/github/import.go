@@ -1,6 +1,7 @@
 package github
 
 import (
+	"slices"
 	"strings"
 
 	"cambio/providers/internal/draft"
@@ -25,26 +26,21 @@ func Import(f draft.Foreign, known []map[string]any, notes *draft.Notes) []draft
 	}
 	f.Take("aud") // the audience of the tokens is the identity provider's in the configuration
 	subjects := f.Take("sub")
-	im.id, im.ownerID = im.pinned(f.Take("repository_id")), im.pinned(f.Take("repository_owner_id"))
+	if subjects == nil {
+		im.named(&f)
+	} else {
+		im.id, im.ownerID = im.pinned(f.Take("repository_id")), im.pinned(f.Take("repository_owner_id"))
+	}
 	table := Platform().Claims
 	extra, ok := notes.CarryRest(f, func(claim string) bool { return table[claim].Type == trust.StringClaim })
 	im.whole = im.whole && ok
-	switch {
-	case subjects == nil && im.ownerID == "":
-		im.refuse("import-no-anchor", "no condition on sub: any workload of GitHub is let in", "this is a hole today; write a document for the one repository that is meant")
-	case subjects == nil:
-		j := jobs{kind: anyJob, ownerID: im.ownerID, owner: im.ownerID, id: im.id, name: im.ownerID + "/" + im.id}
-		if j.glob = j.id == ""; j.glob {
-			j.name = j.owner + "/*"
-		}
-		im.add(j)
-	}
 	for _, v := range subjects {
 		im.subject(v)
 	}
 	docs := make([]draft.Document, len(im.jobs))
 	for i, j := range im.jobs {
-		if j.kind == anyJob || j.kind == environment {
+		events := slices.ContainsFunc(f.Claims, func(l draft.Line) bool { return l.Claim == "event_name" })
+		if !events && (j.kind == anyJob || j.kind == environment) {
 			// GitHub's subject is then the same for a push and for a pull request.
 			notes.Info(f.Where, "import-narrower", draft.Show(j.name)+": pull requests are let in today, and the document refuses them: only one that names their event takes them", "where they are meant, write one with event_name: pull_request, which grants no more than a stranger may have")
 		}
@@ -55,6 +51,75 @@ func Import(f draft.Foreign, known []map[string]any, notes *draft.Notes) []draft
 		return nil
 	}
 	return docs
+}
+
+// named reads who is let in where no condition is on sub: by ids, or by names
+// whose ids are known.
+func (im *importer) named(f *draft.Foreign) {
+	ids, owners := im.numbers("repository_id", f.Take("repository_id")), im.numbers("repository_owner_id", f.Take("repository_owner_id"))
+	if ids != nil || owners != nil { // names beside them stay lines of their own
+		j := jobs{kind: anyJob, ids: ids, ownerIDs: owners}
+		for _, l := range []struct {
+			of     string
+			values []draft.Value
+		}{{"account ", owners}, {"repository ", ids}} {
+			if l.values != nil {
+				j.name = l.of + l.values[0].Text
+			}
+		}
+		im.add(j)
+		return
+	}
+	repositories, accounts := f.Take("repository"), f.Take("repository_owner")
+	if repositories == nil && accounts == nil {
+		im.refuse("import-no-anchor", "no condition on sub, and none that says which repository or account: any workload of GitHub is let in", "this is a hole today; write a document for the one repository that is meant")
+	}
+	if repositories == nil {
+		for _, v := range accounts {
+			if v.Glob && strings.ContainsAny(v.Text, "*?") {
+				im.refuse("import-no-anchor", "repository_owner "+draft.Show(v.Text)+" lets in every account whose name fits", "this is a hole today; name the account that is meant")
+				continue
+			}
+			j := jobs{kind: anyJob}
+			if im.repository(&j, v.Text, "*") {
+				im.add(j)
+			}
+		}
+		return
+	}
+	for _, v := range repositories {
+		owner, repo, slash := strings.Cut(v.Text, "/")
+		isOwner := func(account draft.Value) bool { return account.Text == owner }
+		switch {
+		case strings.ContainsAny(owner, "*?"):
+			im.refuse("import-no-anchor", "repository "+draft.Show(v.Text)+" lets in repositories of every account whose name fits", "this is a hole today; write a document for the one repository that is meant")
+			continue
+		case !slash || repo == "" || strings.Contains(repo, "/") || !v.Glob && strings.ContainsAny(repo, "*?"):
+			im.refuse("import-subject", "repository "+draft.Show(v.Text)+" is not of the form OWNER/REPO", "write what is meant")
+			continue
+		case accounts != nil && !slices.ContainsFunc(accounts, isOwner):
+			im.refuse("import-condition", "repository "+draft.Show(v.Text)+" is of no account that repository_owner names", "mend the conditions")
+			continue
+		}
+		if j := (jobs{kind: anyJob}); im.repository(&j, owner, repo) {
+			im.add(j)
+		}
+	}
+}
+
+// numbers are ids as they are; nil where there is no condition on them.
+func (im *importer) numbers(claim string, values []draft.Value) []draft.Value {
+	out := make([]draft.Value, len(values))
+	for i, v := range values {
+		if !number.MatchString(v.Text) {
+			im.refuse("import-condition", claim+" "+draft.Show(v.Text)+" is no number", "write what is meant")
+		}
+		out[i].Text = v.Text // a number holds no star
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return out
 }
 
 // pinned is the one number that a claim must have, or "".
@@ -99,6 +164,9 @@ type jobs struct {
 	glob           bool
 	kind           kind
 	values         []draft.Value
+	// Where the ids are all that is known, and may be several; then the fields
+	// above but name and kind are empty.
+	ownerIDs, ids []draft.Value
 }
 
 type importer struct {
@@ -121,7 +189,7 @@ func (im *importer) refuse(id, message, fix string) {
 func (im *importer) subject(v draft.Value) {
 	text := v.Text
 	if !v.Glob && strings.ContainsAny(text, "*?") {
-		im.refuse("import-pattern", "sub "+draft.Show(text)+" has a star under StringEquals, where it is literal: it never matched", "write what is meant")
+		im.refuse("import-pattern", "sub "+draft.Show(text)+" has a star that is compared as it is: it never matched", "write what is meant")
 		return
 	}
 	if strings.HasPrefix(text, "*") || strings.HasPrefix(text, "?") || strings.HasPrefix("repo:", strings.TrimRight(text, "*?")) {
@@ -179,8 +247,8 @@ func (im *importer) context(v draft.Value, context string) (jobs, bool) {
 
 // repository finds the ids, which alone are pinned.
 func (im *importer) repository(j *jobs, owner, repo string) bool {
-	j.owner, j.ownerID = named(owner, im.ownerID)
-	name, id := named(repo, im.id)
+	j.owner, j.ownerID = nameAndID(owner, im.ownerID)
+	name, id := nameAndID(repo, im.id)
 	switch {
 	case strings.ContainsAny(name, "*?"):
 		j.glob = true
@@ -231,9 +299,9 @@ func (im *importer) repository(j *jobs, owner, repo string) bool {
 	return true
 }
 
-// named takes NAME or NAME@ID apart. A pattern in place of the number leaves it to
+// nameAndID takes NAME or NAME@ID apart. A pattern in place of the number leaves it to
 // what else is known.
-func named(s, known string) (name, id string) {
+func nameAndID(s, known string) (name, id string) {
 	name, id, _ = strings.Cut(s, "@")
 	if id == "" || strings.ContainsAny(id, "*?") {
 		id = known
@@ -261,7 +329,7 @@ func (im *importer) add(j jobs) {
 		other := &im.jobs[i]
 		if other.ownerID == j.ownerID && other.id == j.id && other.name == j.name && other.kind == j.kind {
 			for _, v := range j.values {
-				if !contains(other.values, v) {
+				if !slices.Contains(other.values, v) {
 					other.values = append(other.values, v)
 				}
 			}
@@ -271,16 +339,17 @@ func (im *importer) add(j jobs) {
 	im.jobs = append(im.jobs, j)
 }
 
-func contains(values []draft.Value, v draft.Value) bool {
-	for _, o := range values {
-		if o == v {
-			return true
-		}
-	}
-	return false
-}
-
 func (j jobs) document() draft.Document {
+	if j.ids != nil || j.ownerIDs != nil {
+		d := draft.Document{Name: draft.Name(j.name), Purpose: "GitHub Actions of the " + j.name}
+		if j.ownerIDs != nil {
+			d.Match = append(d.Match, draft.Line{Claim: "repository_owner_id", Values: j.ownerIDs})
+		}
+		if j.ids != nil {
+			d.Match = append(d.Match, draft.Line{Claim: "repository_id", Values: j.ids})
+		}
+		return d
+	}
 	_, short, _ := strings.Cut(j.name, "/")
 	if strings.Trim(short, "*") == "" {
 		short = j.owner

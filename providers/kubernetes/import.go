@@ -17,6 +17,13 @@ func Import(f draft.Foreign, notes *draft.Notes) []draft.Document {
 	}
 	f.Take("aud") // the audience of the tokens is the identity provider's in the configuration
 	subjects := f.Take("sub")
+	switch namespaces := take(&f, "namespace", "/kubernetes.io/namespace"); {
+	case namespaces == nil:
+	case subjects == nil:
+		return named(f, namespaces, notes)
+	default:
+		refuse("import-condition", "sub and another condition both name the namespace", "keep one of the two")
+	}
 	if subjects == nil {
 		refuse("import-no-anchor", "no condition on sub: any pod of the cluster is let in", "this is a hole today; write a document for the one service account that is meant")
 	}
@@ -54,6 +61,38 @@ func Import(f draft.Foreign, notes *draft.Notes) []draft.Document {
 		return nil
 	}
 	return docs
+}
+
+// take removes the line of a claim that has two names, and returns its values.
+func take(f *draft.Foreign, alias, pointer string) []draft.Value {
+	if values := f.Take(alias); values != nil {
+		return values
+	}
+	return f.Take(pointer)
+}
+
+// named is one document for conditions on the claims that sub is made of.
+func named(f draft.Foreign, namespaces []draft.Value, notes *draft.Notes) []draft.Document {
+	whole := true
+	for i, v := range namespaces {
+		if !label.MatchString(v.Text) {
+			notes.Error(f.Where, "import-no-anchor", "the namespace "+draft.Show(v.Text)+" is no name", "write a document for the one namespace that is meant")
+			whole = false
+		}
+		namespaces[i].Glob = false // a name holds no star
+	}
+	accounts := take(&f, "service_account", "/kubernetes.io/serviceaccount/name")
+	if _, ok := notes.CarryRest(f, func(string) bool { return false }); !ok || !whole {
+		return nil
+	}
+	if accounts == nil {
+		notes.Warn(f.Where, "import-broad", "every service account of the namespace "+draft.Show(namespaces[0].Text)+" is let in", "name the account that is meant")
+	} else if accounts, whole = notes.CarryAll(f.Where, "service_account", accounts); !whole {
+		return nil
+	}
+	d := document(namespaces[0].Text, accounts)
+	d.Match[0].Values = namespaces
+	return []draft.Document{d}
 }
 
 // add joins the accounts of one namespace: they are alternatives of one line.

@@ -24,9 +24,11 @@ type Document struct {
 	From    string
 	Match   []Line
 	When    []Condition
-	To      string
-	// Resource is of the grant; "" where it has none.
-	Resource string
+	// Networks are the prefixes that callers come from; none: from anywhere.
+	Networks []string
+	To       string
+	// Resource and TTL are of the grant; "" where it has none.
+	Resource, TTL string
 	// GrantHints are comment lines below the grant.
 	GrantHints []string
 	Tests      []Test
@@ -134,10 +136,16 @@ func (d Document) YAML() ([]byte, error) {
 		w.comments("  ", comment(c.Comment))
 		w.line("  - %s", w.quoted("when", c.CEL))
 	}
+	if len(d.Networks) > 0 {
+		w.networks(d.Networks)
+	}
 	w.line("grants:")
 	w.line("  - to: %s", w.quoted("to", d.To))
 	if d.Resource != "" {
 		w.line("    resource: %s", w.quoted("resource", d.Resource))
+	}
+	if d.TTL != "" {
+		w.line("    ttl: %s", w.quoted("ttl", d.TTL))
 	}
 	w.comments("    ", d.GrantHints)
 	if len(d.Tests) > 0 {
@@ -218,6 +226,14 @@ func (w *writer) match(l Line) {
 	}
 	w.comments("  ", comment(l.Comment))
 	w.line("  %s: %s", w.quoted("match", l.Claim), text)
+}
+
+func (w *writer) networks(prefixes []string) {
+	quoted := make([]string, len(prefixes))
+	for i, p := range prefixes {
+		quoted[i] = w.quoted("networks", p)
+	}
+	w.line("access: {networks: [%s]}", strings.Join(quoted, ", "))
 }
 
 // test writes one test. One that expects a denial asks for this trust by name: to
