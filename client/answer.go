@@ -59,6 +59,7 @@ type Refusal struct {
 	Status      int           // of HTTP
 	Code        string        // RFC 6749 section 5.2; "" when something else than a gateway answered
 	Description string        //
+	Hint        string        // which claim of the token failed, by name; "" where the gateway does not say
 	DecisionID  string        // "" when something else than a gateway answered
 	RetryAfter  time.Duration // 0: not said
 
@@ -177,7 +178,7 @@ func parseRefusal(a answer) *Refusal {
 	if err != nil {
 		return r
 	}
-	r.Code, r.Description = m.text("error"), m.text("error_description")
+	r.Code, r.Description, r.Hint = m.text("error"), m.text("error_description"), m.text("error_hint")
 	if id := m.text("decision_id"); id != "" {
 		r.DecisionID = id
 	}

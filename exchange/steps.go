@@ -112,7 +112,10 @@ func (b *Broker) judge(a *attempt) error {
 	d := a.decision
 	a.rec.Trust, a.rec.TrustSHA256, a.rec.PolicySHA256 = d.Trust, d.TrustSHA256, d.PolicySHA256
 	if !d.Allow {
-		return &Error{Code: blamed(d.Blame), Reason: d.Reason, Err: detail(d)}
+		return &Error{
+			Code: blamed(d.Blame), Reason: d.Reason, Err: detail(d),
+			Hint: a.policy.Hint(a.proof.Identity, a.req.Ask, d, now),
+		}
 	}
 	a.rest(d.Claims)
 	target, ok := b.c.Targets[d.Grant.Target]

@@ -239,6 +239,9 @@ func (e *celEnv) compile(source string) (*condition, []celProblem) {
 // eval evaluates the condition. It is true only when the value is true; else
 // the reason says whether it was false, failed, or spent its budget.
 func (c *condition) eval(v *variables) (bool, Reason) {
+	if v.unknown != nil {
+		v.unknown.hidden = false
+	}
 	out, _, err := c.program.Eval(v)
 	if err != nil {
 		var cancelled interpreter.EvalCancelledError
@@ -246,6 +249,9 @@ func (c *condition) eval(v *variables) (bool, Reason) {
 			return false, ReasonCELBudget
 		}
 		return false, ReasonCELError
+	}
+	if v.unknown != nil && (v.unknown.hidden || isUnknown(out)) {
+		return false, notRecorded
 	}
 	switch out {
 	case types.True:

@@ -166,7 +166,7 @@ func (j *judging) judge(t *rule, tr *trace) outcome {
 	for i := range t.match {
 		line := &t.match[i]
 		ok := line.holds(claims)
-		tr.match(line, claims, ok)
+		tr.match(j, t, i, ok)
 		if !ok {
 			o.fail(atMatch, ReasonConditionFalse, line.name)
 			if tr == nil {
@@ -178,8 +178,13 @@ func (j *judging) judge(t *rule, tr *trace) outcome {
 		g := &j.provider.guards[i]
 		// A pull request runs the code of whoever opened it; a trust that does
 		// not say that it means those must not meet them.
-		if x, found := g.claim.find(claims); found && x == g.value && !t.named[i] {
-			tr.event(g)
+		x, found := g.claim.find(claims)
+		if !found {
+			tr.unsaid(j, t, i, g)
+			continue
+		}
+		if x == g.value && !t.named[i] {
+			tr.event(i, g)
 			o.fail(atEvent, ReasonEventNotNamed, g.claim.name)
 			if tr == nil {
 				return o

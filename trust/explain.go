@@ -13,6 +13,9 @@ type Line struct {
 	Expected string `json:"expected"`
 	Actual   string `json:"actual"`
 	Reason   Reason `json:"reason,omitempty"` // why not
+	// NotRecorded says that nobody knows whether it held: it reads a claim that the
+	// record does not tell of. OK is false then, and means nothing.
+	NotRecorded bool `json:"not_recorded,omitempty"`
 }
 
 // Explanation says why a request is allowed or denied. It holds claims of the

@@ -17,7 +17,8 @@ type level struct {
 // divided again by the claim that tells most of them apart: an organisation may
 // pin its owner id everywhere, and the repository's name beside it.
 type bucket struct {
-	rules []*rule // that the second claim does not divide
+	all   []*rule // that pin the value, by their names
+	rules []*rule // those of them that the second claim does not divide
 	by    *claimVar
 	split map[any][]*rule
 }
@@ -50,6 +51,7 @@ func newIndex(anchors []*claimVar, rules []*rule) index {
 			continue
 		}
 		for _, b := range l.buckets {
+			b.all = b.rules
 			if len(b.rules) > crowded {
 				b.divide(a)
 			}
@@ -142,6 +144,26 @@ func (ix *index) each(claims map[string]any, f func(*rule)) {
 		if key, ok := indexKey(b.by, claims); ok {
 			for _, t := range b.split[key] {
 				f(t)
+			}
+		}
+	}
+}
+
+// holders calls f with the trusts whose most selective anchor these claims hold,
+// those too that the second claim rules out, until f returns false.
+func (ix *index) holders(claims map[string]any, f func(*rule) bool) {
+	for i := range ix.levels {
+		key, ok := indexKey(ix.levels[i].claim, claims)
+		if !ok {
+			continue
+		}
+		b := ix.levels[i].buckets[key]
+		if b == nil {
+			continue
+		}
+		for _, t := range b.all {
+			if !f(t) {
+				return
 			}
 		}
 	}

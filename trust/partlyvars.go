@@ -16,6 +16,13 @@ type unknowns struct {
 	given  bool     // the grant hands on a claim that is not known
 }
 
+// notRecorded is the reason of a condition that rests on what is not known. It is
+// none that a decision has.
+const notRecorded Reason = "not-recorded"
+
+// knows reports whether it is known what the token claims there.
+func (v *variables) knows(c *claimVar) bool { return v.unknown == nil || v.unknown.known.claim(c) }
+
 func (u *unknowns) ask(name string) { u.asked = append(u.asked, name) }
 
 func (u *unknowns) value(name string) ref.Val {

@@ -2,6 +2,8 @@ package trust
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -11,48 +13,100 @@ import (
 // nothing: that is how decisions are taken.
 type trace struct {
 	lines []Line
+	about []subject // of each of lines
 }
 
-func (tr *trace) add(field string, ok bool, expected, actual string, reason Reason) {
-	if ok {
-		reason = ""
+// subject is what a line is about, for whoever goes on from it.
+type subject struct {
+	kind  lineKind
+	at    int       // index of the line of match, of the guard, of the condition
+	claim *claimVar // of match and events
+	lacks bool      // the token has no such claim
+}
+
+type lineKind int
+
+const (
+	matchKind lineKind = iota
+	eventKind
+	networkKind
+	hoursKind
+	whenKind
+	expiryKind
+	grantsKind
+)
+
+func (tr *trace) add(about subject, line Line) {
+	if line.OK {
+		line.Reason, line.NotRecorded = "", false
 	}
-	tr.lines = append(tr.lines, Line{Field: field, OK: ok, Expected: expected, Actual: actual, Reason: reason})
+	if line.NotRecorded {
+		line.Actual, line.Reason = "not recorded", ""
+	}
+	tr.lines, tr.about = append(tr.lines, line), append(tr.about, about)
 }
 
+// failed is how many lines are known to fail.
 func (tr *trace) failed() int {
 	n := 0
 	for i := range tr.lines {
-		if !tr.lines[i].OK {
+		if !tr.lines[i].OK && !tr.lines[i].NotRecorded {
 			n++
 		}
 	}
 	return n
 }
 
-func (tr *trace) match(line *matchLine, claims map[string]any, ok bool) {
+// whole reports whether each line is known.
+func (tr *trace) whole() bool {
+	return !slices.ContainsFunc(tr.lines, func(l Line) bool { return l.NotRecorded })
+}
+
+func (tr *trace) match(j *judging, t *rule, at int, ok bool) {
 	if tr == nil {
 		return
 	}
+	line := &t.match[at]
 	actual := "no such claim"
-	if x, found := line.claim.find(claims); found {
+	x, found := line.claim.find(j.id.Claims)
+	if found {
 		actual = show(x)
 	}
-	want := make([]string, len(line.want))
-	for i, p := range line.want {
+	tr.add(subject{kind: matchKind, at: at, claim: line.claim, lacks: !found}, Line{
+		Field: "match." + line.name, OK: ok, Expected: strings.Join(line.shows(), " or "), Actual: actual, Reason: ReasonConditionFalse,
+		NotRecorded: !j.vars.knows(line.claim),
+	})
+}
+
+// shows are the values that the line accepts, for people.
+func (l *matchLine) shows() []string {
+	want := make([]string, len(l.want))
+	for i, p := range l.want {
 		want[i] = show(p.value)
 		if p.glob {
 			want[i] = "glob " + want[i]
 		}
 	}
-	tr.add("match."+line.name, ok, strings.Join(want, " or "), actual, ReasonConditionFalse)
+	return want
 }
 
-func (tr *trace) event(g *guard) {
+func (tr *trace) event(at int, g *guard) {
 	if tr == nil {
 		return
 	}
-	tr.add("match."+g.claim.name, false, "match to name "+strconv.Quote(g.value), "match does not", ReasonEventNotNamed)
+	tr.add(subject{kind: eventKind, at: at, claim: g.claim}, Line{
+		Field: "match." + g.claim.name, Expected: "match to name " + strconv.Quote(g.value), Actual: "match does not", Reason: ReasonEventNotNamed,
+	})
+}
+
+// unsaid tells of a guarded claim of which nobody knows whether the token had it.
+func (tr *trace) unsaid(j *judging, t *rule, at int, g *guard) {
+	if tr == nil || j.vars.knows(g.claim) || t.named[at] {
+		return
+	}
+	tr.event(at, g)
+	last := len(tr.lines) - 1
+	tr.lines[last].NotRecorded, tr.lines[last].Actual, tr.lines[last].Reason = true, "not recorded", ""
 }
 
 func (tr *trace) access(a *access, j *judging, network, hours bool) {
@@ -68,7 +122,9 @@ func (tr *trace) access(a *access, j *judging, network, hours bool) {
 		if j.req.Address.IsValid() {
 			actual = j.req.Address.String()
 		}
-		tr.add("access.networks", network, strings.Join(want, " or "), actual, ReasonNetwork)
+		tr.add(subject{kind: networkKind}, Line{
+			Field: "access.networks", OK: network, Expected: strings.Join(want, " or "), Actual: actual, Reason: ReasonNetwork,
+		})
 	}
 	if a.hours != nil {
 		want := make([]string, len(a.hours))
@@ -76,7 +132,9 @@ func (tr *trace) access(a *access, j *judging, network, hours bool) {
 			want[i] = a.hours[i].text
 		}
 		actual := j.now.In(a.hours[0].zone).Format("Mon 15:04 MST")
-		tr.add("access.hours", hours, strings.Join(want, " or "), actual, ReasonHours)
+		tr.add(subject{kind: hoursKind}, Line{
+			Field: "access.hours", OK: hours, Expected: strings.Join(want, " or "), Actual: actual, Reason: ReasonHours,
+		})
 	}
 }
 
@@ -94,7 +152,9 @@ func (tr *trace) when(i int, c *condition, ok bool, reason Reason) {
 	default:
 		actual = "not evaluated: a claim is missing, or an operation failed"
 	}
-	tr.add("when["+strconv.Itoa(i)+"]", ok, c.source, actual, reason)
+	tr.add(subject{kind: whenKind, at: i}, Line{
+		Field: "when[" + strconv.Itoa(i) + "]", OK: ok, Expected: c.source, Actual: actual, Reason: reason, NotRecorded: reason == notRecorded,
+	})
 }
 
 // fork is a trace for one of several grants, nil where nothing is written.
@@ -116,7 +176,7 @@ func (tr *trace) better(best *trace) *trace {
 
 func (tr *trace) adopt(other *trace) {
 	if tr != nil && other != nil {
-		tr.lines = append(tr.lines, other.lines...)
+		tr.lines, tr.about = append(tr.lines, other.lines...), append(tr.about, other.about...)
 	}
 }
 
@@ -124,7 +184,9 @@ func (tr *trace) expiry(t *rule, now time.Time, expired bool) {
 	if tr == nil || t.expires.IsZero() {
 		return
 	}
-	tr.add("expires", !expired, "before "+t.expires.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339), ReasonTrustExpired)
+	tr.add(subject{kind: expiryKind}, Line{
+		Field: "expires", OK: !expired, Expected: "before " + t.expires.UTC().Format(time.RFC3339), Actual: now.UTC().Format(time.RFC3339), Reason: ReasonTrustExpired,
+	})
 }
 
 // grants writes down how the closest grant fits what was asked.
@@ -156,18 +218,36 @@ func (tr *trace) grants(t *rule, j *judging, o outcome) {
 		reason = ReasonScopeNotGranted
 	case fits:
 	}
-	tr.add("grants", o.close == fits, strings.Join(given, "; "), asked, reason)
+	tr.add(subject{kind: grantsKind}, Line{Field: "grants", OK: o.close == fits, Expected: strings.Join(given, "; "), Actual: asked, Reason: reason})
 }
 
-// show writes a claim's value, cut to what a reader can use.
+// show writes a claim's value, cut to what a reader can use. Whoever made the
+// token chose it: what a terminal would take for an order is escaped.
 func show(x any) string {
 	const most = 200
-	s := fmt.Sprint(x)
-	if text, ok := x.(string); ok {
-		s = strconv.Quote(text)
-	}
+	s := printed(x)
 	if len(s) > most {
 		s = strings.ToValidUTF8(s[:most], "") + "..."
 	}
 	return s
+}
+
+func printed(x any) string {
+	switch x := x.(type) {
+	case string:
+		return strconv.Quote(x)
+	case []any:
+		items := make([]string, len(x))
+		for i, item := range x {
+			items[i] = printed(item)
+		}
+		return "[" + strings.Join(items, " ") + "]"
+	case map[string]any:
+		var items []string
+		for _, name := range slices.Sorted(maps.Keys(x)) {
+			items = append(items, strconv.Quote(name)+":"+printed(x[name]))
+		}
+		return "{" + strings.Join(items, " ") + "}"
+	}
+	return fmt.Sprint(x) // a number, a boolean or null
 }

@@ -68,6 +68,7 @@ func answerOf(code exchange.Code) (status int, oauth string) {
 type refusal struct {
 	Error       string `json:"error"`
 	Description string `json:"error_description"`
+	Hint        string `json:"error_hint,omitempty"`
 	Decision    string `json:"decision_id"`
 }
 
@@ -91,7 +92,7 @@ func (s *server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if e.Code == authorizationSent {
 		h.Set("WWW-Authenticate", "Basic") // RFC 6749 section 5.2: the scheme that was tried
 	}
-	writeJSON(w, status, refusal{code, description, callOf(r.Context()).decision})
+	writeJSON(w, status, refusal{code, description, e.Hint, callOf(r.Context()).decision})
 }
 
 func noStore(h http.Header) {

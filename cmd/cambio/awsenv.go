@@ -66,7 +66,7 @@ const otherOutput = "name an AWS target, or leave out --output aws-process"
 // caller may have done: to ask a target for what it does not give.
 func refusedProcess(err error, target string) error {
 	var r *client.Refusal
-	if !errors.As(err, &r) || r.Code != "invalid_request" || r.DecisionID == "" || !strings.HasPrefix(r.Description, "The request was refused.") {
+	if !errors.As(err, &r) || r.Code != "invalid_request" || r.DecisionID == "" || r.Hint != "" || !strings.HasPrefix(r.Description, "The request was refused.") {
 		return err
 	}
 	return &failure{

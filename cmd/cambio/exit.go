@@ -141,6 +141,7 @@ func (s *stdio) report(err error, asJSON bool) {
 	var refused *client.Refusal
 	out := struct {
 		Error    string              `json:"error"`
+		Hint     string              `json:"error_hint,omitempty"`
 		Next     string              `json:"next,omitempty"`
 		Decision string              `json:"decision_id,omitempty"`
 		Findings strictyaml.Findings `json:"findings,omitempty"`
@@ -150,7 +151,7 @@ func (s *stdio) report(err error, asJSON bool) {
 		out.Findings = findings
 	}
 	if errors.As(err, &refused) {
-		out.Decision = refused.DecisionID
+		out.Decision, out.Hint = refused.DecisionID, refused.Hint
 	}
 	out.Next = nextStep(err)
 	if asJSON {
@@ -167,6 +168,9 @@ func (s *stdio) report(err error, asJSON bool) {
 		prefix = "" // each line says where and how bad, in the form that editors jump to
 	}
 	_, _ = fmt.Fprintf(s.err, "%s%s\n", prefix, out.Error)
+	if out.Hint != "" {
+		_, _ = fmt.Fprintf(s.err, "  hint: %s\n", out.Hint)
+	}
 	if out.Next != "" {
 		_, _ = fmt.Fprintf(s.err, "  next: %s\n", out.Next)
 	}

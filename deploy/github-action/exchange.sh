@@ -170,7 +170,7 @@ exchange() {
 # refused ends the step with what the gateway or the client said, and where to
 # read why.
 refused() {
-	local decision title why
+	local decision title why hint
 	decision=$(sed -n 's/.*decision_id \([0-9a-f-]\{36\}\).*/\1/p' "$work/said" | head -n 1)
 	case $1 in
 	2) title="unusable input" ;;
@@ -181,6 +181,9 @@ refused() {
 	*) title="the exchange failed" ;;
 	esac
 	why=$(head -n 1 "$work/said")
+	# Which claim of the job's token it was, where the gateway says so.
+	hint=$(sed -n 's/^  hint: //p' "$work/said" | head -n 1)
+	[[ -z $hint ]] || why+=" $hint"
 	workflow "error title=Cambio: $title" "$why"
 	summary "### Cambio: $title"
 	quoted <"$work/said"
