@@ -18,7 +18,7 @@ import (
 )
 
 func trustCommand(c *common) *cobra.Command {
-	return group("trust", "Check, explain and write trust documents", trustCheckCommand(c), trustTestCommand(c), trustExplainCommand(c), trustInitCommand(c), trustImportCommand(c))
+	return group("trust", "Check, explain and write trust documents", trustCheckCommand(c), trustTestCommand(c), trustExplainCommand(c), trustInitCommand(c), trustImportCommand(c), trustWhoCanCommand(c), trustWhatCanCommand(c), trustGraphCommand(c), trustDiffCommand(c))
 }
 
 func trustCheckCommand(c *common) *cobra.Command {
@@ -174,17 +174,7 @@ func (c *common) explain(ctx context.Context, q question) error {
 			next: strictyaml.DidYouMean(q.provider, slices.Collect(maps.Keys(config.IdentityProviders))),
 		}
 	}
-	// A stop denies whatever the documents say. Without a state folder, as on a
-	// developer's machine, there is none to know of.
-	store, closed := c.stopStore(config)
-	set, err := store.list(ctx)
-	closed()
-	switch {
-	case err == nil:
-		asked.Stops = set
-	case config.Redis != nil:
-		c.io.say("the stop list in %s cannot be read, so that stops are left out: %v", store.where, err)
-	}
+	asked.Stops = c.knownStops(ctx, config)
 	e, err := gateway.Explain(config, asked)
 	if err != nil {
 		return err
@@ -207,12 +197,18 @@ func (c *common) explain(ctx context.Context, q question) error {
 
 // read turns the flags into the question.
 func (q question) read(c *common) (gateway.Question, error) {
-	out := gateway.Question{Provider: q.provider, Ask: trust.Request{
-		Target: q.to, Resource: q.resource, Trust: q.trust, Scopes: strings.Fields(q.scope),
-	}}
 	if q.provider == "" || q.to == "" {
-		return out, usage("--provider and --to are required")
+		return gateway.Question{}, usage("--provider and --to are required")
 	}
+	out, err := q.readIdentity(c)
+	out.Ask.Target, out.Ask.Resource, out.Ask.Trust, out.Ask.Scopes = q.to, q.resource, q.trust, strings.Fields(q.scope)
+	return out, err
+}
+
+// readIdentity turns the flags that say who asks, from where and when, into that
+// part of the question.
+func (q question) readIdentity(c *common) (gateway.Question, error) {
+	out := gateway.Question{Provider: q.provider}
 	if (q.tokenFile == "") == (q.claims == "") {
 		return out, usage("one of --token-file and --claims is required")
 	}
@@ -239,6 +235,21 @@ func (q question) read(c *common) (gateway.Question, error) {
 		return out, &failure{code: exitError, err: fmt.Errorf("%s: %w", q.tokenFile, err), next: "name a file that holds a token alone; for claims as JSON, --claims FILE"}
 	}
 	return out, nil
+}
+
+// knownStops are the stops in force, which deny whatever the documents say.
+// Without a state folder, as on a developer's machine, there is none to know of.
+func (c *common) knownStops(ctx context.Context, config gateway.Config) trust.StopSet {
+	store, closed := c.stopStore(config)
+	defer closed()
+	set, err := store.list(ctx)
+	switch {
+	case err == nil:
+		return set
+	case config.Redis != nil:
+		c.io.say("the stop list in %s cannot be read, so that stops are left out: %v", store.where, err)
+	}
+	return trust.StopSet{}
 }
 
 func (c *common) printExplanation(e gateway.Answer, decoded bool) error {
