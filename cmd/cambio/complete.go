@@ -84,6 +84,12 @@ func completeOutput(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completio
 	if cmd.Name() == "connect" {
 		return []cobra.Completion{"text", "terraform", "cli", "json"}, cobra.ShellCompDirectiveNoFileComp
 	}
+	if cmd.Name() == "graph" {
+		return []cobra.Completion{"mermaid", "dot", "json"}, cobra.ShellCompDirectiveNoFileComp
+	}
+	if cmd.Name() == "diff" {
+		return []cobra.Completion{"text", "markdown", "json"}, cobra.ShellCompDirectiveNoFileComp
+	}
 	return []cobra.Completion{"text", "json"}, cobra.ShellCompDirectiveNoFileComp
 }
 

@@ -66,9 +66,6 @@ grows, or where it cannot be decided that it does not.`,
 	}
 	cmd.Flags().StringVar(&q.oldConfig, "old-config", "", "configuration file of OLD")
 	cmd.Flags().BoolVar(&q.failOnGrowth, "fail-on-growth", false, "exit with 1 where access may grow")
-	offer(cmd, "output", func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		return []cobra.Completion{"text", "markdown", "json"}, cobra.ShellCompDirectiveNoFileComp
-	})
 	return cmd
 }
 

@@ -36,9 +36,6 @@ shadow, and expired ones. With targets named, only what leads to them is drawn.
 			return c.graph(args)
 		},
 	}
-	offer(cmd, "output", func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		return []cobra.Completion{"mermaid", "dot", "json"}, cobra.ShellCompDirectiveNoFileComp
-	})
 	return cmd
 }
 
