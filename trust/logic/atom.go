@@ -87,15 +87,13 @@ type atom struct {
 // newAtom makes the formula that is a alone; rest is what the key needs beside
 // relation and variables.
 func newAtom(a atom, rest string) Formula {
-	var b strings.Builder
-	b.Grow(len(a.x) + len(a.y) + len(rest) + 3)
-	b.WriteByte(byte(a.relation))
-	b.WriteString(string(a.x))
-	b.WriteByte(0)
-	b.WriteString(string(a.y))
-	b.WriteByte(0)
-	b.WriteString(rest)
-	a.key = b.String()
+	key := make([]byte, 0, len(a.x)+len(a.y)+len(rest)+5)
+	key = append(key, byte(a.relation))
+	for _, x := range []Var{a.x, a.y} {
+		key = binary.AppendUvarint(key, uint64(len(x)))
+		key = append(key, x...)
+	}
+	a.key = string(append(key, rest...))
 	return Formula{n: &node{atom: &a}}
 }
 

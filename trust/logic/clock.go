@@ -27,6 +27,9 @@ type dayClock struct {
 
 const (
 	dayLength = int64(24 * time.Hour)
+	// maxDays is how many days a cache keeps, at about 100 bytes each, before it
+	// starts again: two years of a thousand clocks.
+	maxDays = 1 << 20
 	// maxLooks is how many instants one question may ask its clocks about: two
 	// years by minutes for a dozen of them.
 	maxLooks = 16 << 20
@@ -57,14 +60,20 @@ func (c *Cache) day(w *clockwork, day int64, looks *int) *dayClock {
 			now = is
 		}
 	}
-	if c.days == nil {
+	if c.days == nil || len(c.days) >= maxDays {
 		c.days = map[clockDay]*dayClock{}
 	}
 	c.days[key] = d
 	return d
 }
 
-func floorDiv(a, b int64) int64 { return (a - floorMod(a, b)) / b }
+func floorDiv(a, b int64) int64 {
+	q := a / b
+	if a%b < 0 {
+		q--
+	}
+	return q
+}
 
 func floorMod(a, b int64) int64 { return (a%b + b) % b }
 
@@ -114,9 +123,12 @@ func (s *solver) spans(lo, hi int64, clocks []literal, try func(first, last int6
 	}
 	from, to := window(lo, hi, years)
 	looks := 0
-	// The first and the last day that int64 does not wholly hold are left out.
+	// The first and the last days, which int64 does not wholly hold, are left
+	// out, and then not all was seen.
 	const edge = math.MaxInt64/dayLength - 1
-	first, last := max(floorDiv(from, dayLength), -edge), min(floorDiv(to, dayLength), edge)
+	first, last := floorDiv(from, dayLength), floorDiv(to, dayLength)
+	cut := first < -edge || last > edge
+	first, last = max(first, -edge), min(last, edge)
 	for day := first; day <= last; day++ {
 		held := []span{{from, to}}
 		for _, l := range clocks {
@@ -131,15 +143,15 @@ func (s *solver) spans(lo, hi int64, clocks []literal, try func(first, last int6
 			return false, false
 		}
 	}
-	return from == lo && to == hi, true
+	return from == lo && to == hi && !cut, !cut
 }
 
 // window is where to look between lo and hi: that many years from the one that
 // is a bound.
 func window(lo, hi int64, years int) (from, to int64) {
 	length := int64(math.MaxInt64)
-	if const366 := 366 * dayLength; int64(years) < length/const366 {
-		length = int64(years) * const366
+	if year := 366 * dayLength; int64(years) < length/year {
+		length = int64(years) * year
 	}
 	const longAgo = math.MinInt64 / 2 // 1823: no bound that anyone wrote
 	switch {

@@ -131,16 +131,24 @@ type programMachine struct {
 	states []programState
 	index  map[string]int32
 	steps  map[int64]int32
+
+	round int   // of closure
+	seen  []int // by instruction: the round that last saw it
+	stack []uint32
 }
 
 type programState struct {
-	pcs  []uint32
-	prev rune // the kind of the last character, -1 at the start; 0 if nothing looks
+	pcs    []uint32
+	closed []uint32 // the closure, if nothing looks
+	prev   rune     // the kind of the last character, -1 at the start; 0 if nothing looks
 	standing
 }
 
 func newProgramMachine(prog *syntax.Prog) *programMachine {
-	m := &programMachine{prog: prog, loops: make([]bool, len(prog.Inst)), index: map[string]int32{}, steps: map[int64]int32{}}
+	m := &programMachine{
+		prog: prog, loops: make([]bool, len(prog.Inst)), seen: make([]int, len(prog.Inst)),
+		index: map[string]int32{}, steps: map[int64]int32{},
+	}
 	for pc := range prog.Inst {
 		switch in := &prog.Inst[pc]; in.Op {
 		case syntax.InstEmptyWidth:
@@ -187,16 +195,16 @@ func (m *programMachine) closure(pcs []uint32, prev, next rune) []uint32 {
 	if m.looks {
 		flags = syntax.EmptyOpContext(prev, next)
 	}
-	seen := make([]bool, len(m.prog.Inst))
+	m.round++
 	var out []uint32
-	stack := slices.Clone(pcs)
+	stack := append(m.stack[:0], pcs...)
 	for len(stack) > 0 {
 		pc := stack[len(stack)-1]
 		stack = stack[:len(stack)-1]
-		if seen[pc] {
+		if m.seen[pc] == m.round {
 			continue
 		}
-		seen[pc] = true
+		m.seen[pc] = m.round
 		switch in := &m.prog.Inst[pc]; in.Op {
 		case syntax.InstAlt, syntax.InstAltMatch:
 			stack = append(stack, in.Out, in.Arg)
@@ -214,6 +222,7 @@ func (m *programMachine) closure(pcs []uint32, prev, next rune) []uint32 {
 			out = append(out, pc)
 		}
 	}
+	m.stack = stack
 	return out
 }
 
@@ -228,7 +237,11 @@ func (m *programMachine) add(pcs []uint32, prev rune) int32 {
 		return i
 	}
 	s := programState{pcs: pcs, prev: prev, standing: standing{settled: len(pcs) == 0}}
-	for _, pc := range m.closure(pcs, prev, -1) {
+	closed := m.closure(pcs, prev, -1)
+	if !m.looks {
+		s.closed = closed
+	}
+	for _, pc := range closed {
 		s.accepts = s.accepts || m.prog.Inst[pc].Op == syntax.InstMatch
 		s.settled = s.settled || m.loops[pc] && !m.looks
 	}
@@ -244,8 +257,12 @@ func (m *programMachine) step(state int32, r rune) int32 {
 		return to
 	}
 	s := m.states[state]
+	closed := s.closed
+	if m.looks {
+		closed = m.closure(s.pcs, s.prev, r)
+	}
 	var out []uint32
-	for _, pc := range m.closure(s.pcs, s.prev, r) {
+	for _, pc := range closed {
 		in := &m.prog.Inst[pc]
 		var reads bool
 		switch in.Op {

@@ -12,15 +12,15 @@ import (
 // a reason that is never proposed again.
 type search struct {
 	*solver
-	sat    *gini.Gini
-	vars   []z.Lit         // by atom; 0: not in the clauses
-	lits   map[*node]z.Lit // true implies the conjunction
-	nots   map[*node]z.Lit // true implies its negation
-	pinned map[int]bool    // the atoms that pinLemma has spoken of
+	sat  *gini.Gini
+	vars []z.Lit         // by atom; 0: not in the clauses
+	lits map[*node]z.Lit // true implies the conjunction
+	nots map[*node]z.Lit // true implies its negation
+	told map[int]bool    // the atoms that pinLemmas has spoken of
 }
 
 func (s *solver) search() (Model, verdict) {
-	q := &search{solver: s, sat: gini.New(), lits: map[*node]z.Lit{}, nots: map[*node]z.Lit{}, pinned: map[int]bool{}}
+	q := &search{solver: s, sat: gini.New(), lits: map[*node]z.Lit{}, nots: map[*node]z.Lit{}, told: map[int]bool{}}
 	for _, f := range s.open {
 		q.clause(q.encode(f))
 	}
@@ -181,24 +181,23 @@ func (q *search) forbid(g []literal) {
 	}
 	q.clause(c...)
 	for _, l := range g {
-		q.pinLemma(l)
+		q.pinLemmas(l)
 	}
 }
 
-// pinLemma tells the solver all that follows for a string from its having one
-// value, rather than one thing after the other.
-func (q *search) pinLemma(l literal) {
-	if l.relation != inLanguage || q.pinned[l.id] {
+// pinLemmas tells the solver whether a string is in a language for each one
+// value that it may have, rather than for one after the other.
+func (q *search) pinLemmas(l literal) {
+	if l.relation != inLanguage || l.pins() || q.told[l.id] {
 		return
 	}
-	text, ok := l.lang.only()
-	if !ok {
-		return
-	}
-	q.pinned[l.id] = true
+	q.told[l.id] = true
 	for id, a := range q.atoms {
-		if a.x == l.x && a.relation == inLanguage && !a.pins() {
-			q.clause(q.lit(l.id).Not(), q.of(literal{a, id, a.lang.e.contains(text)}))
+		if a.x != l.x || a.relation != inLanguage {
+			continue
+		}
+		if text, ok := a.lang.only(); ok {
+			q.clause(q.lit(id).Not(), q.of(literal{l.atom, l.id, l.lang.e.contains(text)}))
 		}
 	}
 }

@@ -25,13 +25,13 @@ const (
 // zero limit is its default.
 type Limits struct {
 	Rounds int    // assignments of the atoms that are looked at; default 10,000
-	States int    // states of one product of automata; default 100,000
+	States int    // states of one product of automata; default 20,000
 	Cache  *Cache // what several questions share; nil shares nothing
 }
 
 const (
 	defaultRounds = 10_000
-	defaultStates = 100_000
+	defaultStates = 20_000
 )
 
 // Solve decides f. With Satisfiable comes a model; the text says why the status
@@ -101,15 +101,13 @@ func (s *solver) solve(f Formula) (Model, Status, string) {
 	if !s.assume(f) || !s.reduce() {
 		return s.answer(nil, no())
 	}
-	before := s.state.clone()
-	cases := fewCases
-	for _, o := range s.open {
-		cases = max(cases, 2*len(o.n.args)+fewCases)
+	if cases := fewCases; len(s.open) <= fewCases/4 {
+		before := s.state.clone()
+		if m, v, done := s.split(&cases); done {
+			return s.answer(m, v)
+		}
+		s.restore(before)
 	}
-	if m, v, done := s.split(&cases); done {
-		return s.answer(m, v)
-	}
-	s.restore(before)
 	return s.answer(s.search())
 }
 

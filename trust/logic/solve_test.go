@@ -3,6 +3,7 @@ package logic_test
 import (
 	"math"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
@@ -159,6 +160,8 @@ func TestSolve(t *testing.T) {
 		"office at night":        {and(officeHours("t"), night("t")), unsat},
 		"neither":                {and(not(officeHours("t")), not(night("t"))), sat},
 		"office before long ago": {and(officeHours("t"), logic.AtMost("t", 0)), sat},
+		"office in no year":      {and(officeHours("t"), logic.AtMost("t", math.MinInt64+day)), unknown},
+		"office in the last one": {and(officeHours("t"), not(logic.AtMost("t", math.MaxInt64-10*day))), sat},
 		"one after the other": {and(officeHours("t"), night("u"), logic.Difference("u", "t", int64(11*time.Hour)), not(logic.Difference("u", "t", 0)),
 			not(logic.AtMost("t", saturday)), logic.AtMost("t", saturday+30*day)), sat},
 		"too close": {and(officeHours("t"), night("u"), logic.Difference("u", "t", int64(4*time.Hour)), not(logic.Difference("u", "t", 0)),
@@ -240,4 +243,53 @@ func pigeons(l logic.Language, xs ...logic.Var) formula {
 		}
 	}
 	return and(all...)
+}
+
+func TestLimits(t *testing.T) {
+	var rows []formula
+	for _, x := range []logic.Var{"a", "b", "c", "d", "e", "f", "g"} {
+		for _, y := range []logic.Var{"h", "i", "j"} {
+			rows = append(rows, or(logic.Difference(x, y, -1), logic.Difference(y, x, -1)))
+		}
+	}
+	long := in("x", regexpOf(t, `(?s).*a.{9}`))
+	for name, test := range map[string]struct {
+		f      formula
+		limits logic.Limits
+	}{
+		"rounds":       {and(append(rows, logic.Difference("a", "h", 0), logic.Difference("h", "a", 0))...), logic.Limits{Rounds: 1}},
+		"states":       {and(long, not(in("x", regexpOf(t, `(?s).*a.{9}|b`)))), logic.Limits{States: 100}},
+		"items":        {and(logic.Some("l", regexpOf(t, `(?s).*a.{9}`)), not(logic.Some("l", regexpOf(t, `(?s).*a.{9}|b`)))), logic.Limits{States: 100}},
+		"instants":     {logic.Clock("t", "never", func(time.Time) bool { return false }, logic.Step{Every: time.Second}), logic.Limits{}},
+		"several days": {and(officeHours("t"), night("u"), logic.Difference("t", "u", 0), logic.Difference("u", "t", 0)), logic.Limits{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if m, status, why := logic.Solve(test.f, test.limits); status != logic.Unknown || why == "" || m != nil {
+				t.Errorf("status %d %q with %v", status, why, m)
+			}
+		})
+	}
+	if _, status, why := logic.Solve(rows[0], logic.Limits{Rounds: 1, States: 1}); status != logic.Satisfiable {
+		t.Errorf("status %d: %s", status, why)
+	}
+	// What is not decided in one case may still hold in another.
+	if _, status, _ := logic.Solve(and(or(long, logic.Bool("a")), or(not(in("x", regexpOf(t, `(?s).*a.{9}|b`))), logic.Bool("b"))), logic.Limits{States: 100}); status != logic.Satisfiable {
+		t.Errorf("status %d", status)
+	}
+}
+
+func TestCacheIsShared(t *testing.T) {
+	cache := new(logic.Cache)
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			for _, f := range []formula{officeHours("t"), and(officeHours("t"), night("t")), not(night("t"))} {
+				_, got, _ := logic.Solve(f, logic.Limits{Cache: cache})
+				if _, want, _ := logic.Solve(f, logic.Limits{}); got != want {
+					t.Errorf("status %d, without a cache %d", got, want)
+				}
+			}
+		})
+	}
+	group.Wait()
 }

@@ -2,15 +2,14 @@ package logic
 
 import "slices"
 
-// fewCases is how many cases are looked at one by one before a SAT solver is
-// asked, for which these would have to be more.
+// fewCases is how many cases are looked at one by one. Beyond that a SAT solver
+// is asked, which learns from what it has seen but takes longer to set up than
+// most questions to answer.
 const fewCases = 64
 
 // split decides what is assumed case by case: one arm of the shortest
-// disjunction after the other, with all that follows from it. Policies are long
-// disjunctions whose arms have little to do with each other, and there a solver
-// that learns has nothing to learn. done is false when there are more cases than
-// that.
+// disjunction after the other, with all that follows from it. done is false when
+// there are more cases than that.
 func (s *solver) split(cases *int) (m Model, v verdict, done bool) {
 	if !s.reduce() {
 		return nil, no(), true
