@@ -52,7 +52,7 @@ type Near struct {
 	State    State  `json:"state"`
 	Target   string `json:"target"`
 	Resource string `json:"resource,omitempty"`
-	// Reason is the decision's.
+	// Reason is that of the first line that does not hold, or else the decision's.
 	Reason trust.Reason `json:"reason"`
 	Detail string       `json:"detail,omitempty"`
 	// Fails are the lines that do not hold.
@@ -131,6 +131,9 @@ func (r *Reply) ask(p *trust.Policy, c Caller, t trust.Trust, g trust.TrustGrant
 			if !l.OK {
 				near.Fails = append(near.Fails, l)
 			}
+		}
+		if len(near.Fails) > 0 {
+			near.Reason = near.Fails[0].Reason // the decision's speaks of all trusts
 		}
 		r.Near = append(r.Near, near)
 	}
