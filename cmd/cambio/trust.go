@@ -18,76 +18,7 @@ import (
 )
 
 func trustCommand(c *common) *cobra.Command {
-	return group("trust", "Check, explain and write trust documents", trustCheckCommand(c), trustTestCommand(c), trustExplainCommand(c), trustInitCommand(c), trustImportCommand(c), trustWhoCanCommand(c), trustWhatCanCommand(c), trustGraphCommand(c), trustDiffCommand(c))
-}
-
-func trustCheckCommand(c *common) *cobra.Command {
-	var at string
-	cmd := &cobra.Command{
-		Use:   "check [DIR]",
-		Short: "Compile the documents below DIR and run their tests",
-		Long: `Compiles every document below DIR against the identity providers and targets of
-the configuration, says all that is wrong at once (file, line, column, what to
-write instead, finding id), and runs the tests: inside the documents.
-
-Without DIR it is the folder that the configuration names.`,
-		Example: `  cambio trust check ./trust`,
-		Args:    optional("DIR"),
-		RunE: func(_ *cobra.Command, args []string) error {
-			if err := c.checkOutput("text", "json"); err != nil {
-				return err
-			}
-			now, err := c.timeFlag(at)
-			if err != nil {
-				return err
-			}
-			config, err := c.load()
-			if err != nil {
-				return c.refusedCheck(err)
-			}
-			if len(args) > 0 {
-				config.Trust = args[0]
-			}
-			return c.checkTrusts(config, now)
-		},
-	}
-	cmd.Flags().StringVar(&at, "at", "", "judge as at this time (RFC 3339)")
-	return cmd
-}
-
-func (c *common) checkTrusts(config gateway.Config, now time.Time) error {
-	policy, findings := gateway.LoadTested(config, now)
-	if policy == nil {
-		return c.refusedCheck(findings)
-	}
-	results := policy.Test(now)
-	failed := failures(results)
-	if c.json() {
-		if err := c.printTrustReport(findings, results, policy, len(failed) == 0); err != nil {
-			return err
-		}
-	} else {
-		for _, f := range findings {
-			c.io.say("%s", f)
-		}
-	}
-	if len(failed) > 0 {
-		return failed
-	}
-	if c.json() {
-		return nil
-	}
-	return lines(c.io.out, "%s: ok: %s, %s, %s passed; policy %s",
-		config.Trust, count(policy.Trusts(), "trust"), count(policy.Guardrails(), "guardrail"), count(len(results), "test"), policy.SHA256())
-}
-
-func (c *common) printTrustReport(findings strictyaml.Findings, results []trust.TestResult, policy *trust.Policy, ok bool) error {
-	enc := json.NewEncoder(c.io.out)
-	enc.SetIndent("", "  ")
-	return enc.Encode(map[string]any{
-		"ok": ok, "findings": append(strictyaml.Findings{}, findings...), "tests": append([]trust.TestResult{}, results...),
-		"trusts": policy.Trusts(), "guardrails": policy.Guardrails(), "policy_sha256": policy.SHA256(),
-	})
+	return group("trust", "Check, explain and write trust documents", trustCheckCommand(c), trustTestCommand(c), trustExplainCommand(c), trustInitCommand(c), trustImportCommand(c), trustBacktestCommand(c), trustWhoCanCommand(c), trustWhatCanCommand(c), trustGraphCommand(c), trustDiffCommand(c))
 }
 
 // failures are the tests that failed, as findings: one form for all that is
