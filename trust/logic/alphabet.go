@@ -18,7 +18,7 @@ type alphabet struct {
 
 // add takes in what l, which is no combination, tells apart.
 func (a *alphabet) add(l *language) {
-	switch l.kind {
+	switch l.kind { //nolint:exhaustive // the rest are programs
 	case oneOf:
 		for _, t := range l.texts {
 			for _, r := range t {
@@ -41,7 +41,7 @@ func (a *alphabet) one(r rune, f fold) {
 
 func (a *alphabet) program(prog *syntax.Prog, f fold) {
 	for i := range prog.Inst {
-		switch in := &prog.Inst[i]; in.Op {
+		switch in := &prog.Inst[i]; in.Op { //nolint:exhaustive // the others tell nothing apart
 		case syntax.InstRune1:
 			a.one(in.Rune[0], f)
 		case syntax.InstRune:
@@ -157,14 +157,16 @@ type class struct {
 func (c *class) fill(k int, but map[rune]bool) {
 	for _, printable := range []bool{true, false} {
 		for _, s := range c.spans {
-			// A span without a character that can be printed is not searched
-			// for one to its end.
-			most := rune(512 + k)
-			for r := s[0]; r <= s[1] && len(c.runes) < k && r-s[0] < most; r++ {
-				if !but[r] && unicode.IsPrint(r) == printable && !slices.Contains(c.runes, r) {
+			// A span is not searched to its end for what it may not have; the
+			// second time takes what the first one left.
+			most := 512 + k
+			for r := s[0]; r <= s[1] && len(c.runes) < k && most > 0; r++ {
+				if but[r] {
+					continue
+				}
+				most--
+				if unicode.IsPrint(r) == printable && !slices.Contains(c.runes, r) {
 					c.runes = append(c.runes, r)
-				} else {
-					most += rune(b2i(but[r]))
 				}
 			}
 		}

@@ -38,19 +38,18 @@ func (s *solver) integers(g []literal, m Model) verdict {
 	clocks := map[int][]literal{}
 	for _, l := range g {
 		x := number(l.x)
-		switch {
-		case l.relation == clock:
+		if l.relation == clock {
 			clocks[x] = append(clocks[x], l)
-		default:
-			y := 0
-			if l.binary {
-				y = number(l.y)
-			}
-			if l.want { // x <= y + c
-				b.list = append(b.list, bound{y, x, widen(l.n)})
-			} else { // y <= x - c - 1
-				b.list = append(b.list, bound{x, y, widen(l.n).neg().add(widen(-1))})
-			}
+			continue
+		}
+		y := 0
+		if l.binary {
+			y = number(l.y)
+		}
+		if l.want { // x <= y + c
+			b.list = append(b.list, bound{y, x, widen(l.n)})
+		} else { // y <= x - c - 1
+			b.list = append(b.list, bound{x, y, widen(l.n).neg().add(widen(-1))})
 		}
 	}
 	if !b.possible() {
@@ -70,10 +69,11 @@ func (b *bounds) atMost(x int, c int64) { b.list = append(b.list, bound{0, x, wi
 func (b *bounds) atLeast(x int, c int64) { b.list = append(b.list, bound{x, 0, widen(c).neg()}) }
 
 // distances are the shortest paths from a variable: by how much others can be
-// larger at most. ok is false with a cycle that makes all of them impossible.
-// reached says where there is a path.
-func (b *bounds) distances(from int) (distance []wide, reached []bool, ok bool) {
-	distance, reached = make([]wide, b.n), make([]bool, b.n)
+// larger at most. Every variable is bound to zero both ways, so that there is a
+// path. ok is false with a cycle that makes all of them impossible.
+func (b *bounds) distances(from int) (distance []wide, ok bool) {
+	distance = make([]wide, b.n)
+	reached := make([]bool, b.n)
 	reached[from] = true
 	for range b.n + 1 {
 		changed := false
@@ -87,24 +87,23 @@ func (b *bounds) distances(from int) (distance []wide, reached []bool, ok bool) 
 			}
 		}
 		if !changed {
-			return distance, reached, true
+			return distance, true
 		}
 	}
-	return nil, nil, false
+	return nil, false
 }
 
-// possible reports that some integers satisfy all of b. Every variable is bound
-// to zero both ways, so that zero reaches every cycle.
+// possible reports that some integers satisfy all of b.
 func (b *bounds) possible() bool {
-	_, _, ok := b.distances(0)
+	_, ok := b.distances(0)
 	return ok
 }
 
 // reach are the least and the most that x can be; each value between them can
 // be had. b must be possible.
 func (b *bounds) reach(x int) (lo, hi int64) {
-	up, _, _ := b.distances(0)
-	down, _, _ := b.distances(x)
+	up, _ := b.distances(0)
+	down, _ := b.distances(x)
 	return down[0].neg().narrow(), up[x].narrow()
 }
 

@@ -64,7 +64,7 @@ func newLanguage(l language) Language {
 	var b strings.Builder
 	b.WriteByte('a' + byte(l.kind))
 	b.WriteByte('0' + byte(l.fold))
-	switch l.kind {
+	switch l.kind { //nolint:exhaustive // the rest is what follows
 	case anyText:
 	case oneOf:
 		for _, t := range l.texts {
@@ -97,7 +97,7 @@ func newLanguage(l language) Language {
 // source is a pattern for a language that is made of one text.
 func (l *language) source() string {
 	const anything = `(?s:.*)`
-	switch l.kind {
+	switch l.kind { //nolint:exhaustive // the rest is what follows
 	case prefixed:
 		return regexp.QuoteMeta(l.text) + anything
 	case suffixed:
@@ -300,13 +300,13 @@ func MapASCII(l Language, lower bool) Language {
 	if l.isNone() || l.isAny() {
 		return l
 	}
-	switch l.e.kind {
+	switch l.e.kind { //nolint:exhaustive // the rest is what follows
 	case unionOf, intersectionOf, complementOf:
 		parts := make([]Language, len(l.e.parts))
 		for i, p := range l.e.parts {
 			parts[i] = MapASCII(Language{p}, lower)
 		}
-		switch l.e.kind {
+		switch l.e.kind { //nolint:exhaustive // the rest is what follows
 		case unionOf:
 			return Union(parts...)
 		case intersectionOf:
@@ -353,4 +353,3 @@ func (f fold) apply(s string) string {
 	}
 	return strings.Map(f.rune, s)
 }
-

@@ -26,7 +26,7 @@ type standing struct {
 
 func newMachine(l *language) machine {
 	var m machine
-	switch l.kind {
+	switch l.kind { //nolint:exhaustive // the rest is what follows
 	case oneOf:
 		m = &textMachine{texts: l.texts, states: []textState{{hi: len(l.texts)}}, index: map[textState]int32{}}
 	case sized:
@@ -150,7 +150,7 @@ func newProgramMachine(prog *syntax.Prog) *programMachine {
 		index: map[string]int32{}, steps: map[int64]int32{},
 	}
 	for pc := range prog.Inst {
-		switch in := &prog.Inst[pc]; in.Op {
+		switch in := &prog.Inst[pc]; in.Op { //nolint:exhaustive // the rest is what follows
 		case syntax.InstEmptyWidth:
 			m.looks = true
 		case syntax.InstAlt, syntax.InstAltMatch:
@@ -205,7 +205,7 @@ func (m *programMachine) closure(pcs []uint32, prev, next rune) []uint32 {
 			continue
 		}
 		m.seen[pc] = m.round
-		switch in := &m.prog.Inst[pc]; in.Op {
+		switch in := &m.prog.Inst[pc]; in.Op { //nolint:exhaustive // the rest is what follows
 		case syntax.InstAlt, syntax.InstAltMatch:
 			stack = append(stack, in.Out, in.Arg)
 			if m.loops[pc] {
@@ -265,7 +265,7 @@ func (m *programMachine) step(state int32, r rune) int32 {
 	for _, pc := range closed {
 		in := &m.prog.Inst[pc]
 		var reads bool
-		switch in.Op {
+		switch in.Op { //nolint:exhaustive // the rest is what follows
 		case syntax.InstRune, syntax.InstRune1:
 			reads = in.MatchRune(r)
 		case syntax.InstRuneAny:

@@ -4,7 +4,7 @@ import "net/netip"
 
 // holdsFor says what an atom of addresses is for one; the zero one is unknown.
 func (a *atom) holdsFor(address netip.Addr) bool {
-	switch a.relation {
+	switch a.relation { //nolint:exhaustive // no other atom is of addresses
 	case known:
 		return address.IsValid()
 	case addressIs:

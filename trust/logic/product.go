@@ -32,7 +32,7 @@ func newProduct(cs []constraint, k int) *product {
 }
 
 func (p *product) check(l *language, want bool, letters *alphabet) check {
-	switch l.kind {
+	switch l.kind { //nolint:exhaustive // the rest is what follows
 	case complementOf:
 		return p.check(l.parts[0], !want, letters)
 	case unionOf, intersectionOf:
@@ -56,7 +56,7 @@ func (p *product) check(l *language, want bool, letters *alphabet) check {
 // follows can change that.
 func (p *product) judge(c check, state []int32) standing {
 	var s standing
-	switch c.kind {
+	switch c.kind { //nolint:exhaustive // the rest is what follows
 	case unionOf, intersectionOf:
 		// The whole is settled at a part that settles it, or when all are.
 		decisive := c.kind == unionOf

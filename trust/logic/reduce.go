@@ -38,7 +38,7 @@ func (s *solver) assume(f Formula) bool {
 	if f.neg {
 		return true
 	}
-	switch a.relation {
+	switch a.relation { //nolint:exhaustive // no other atom leaves its variable one value
 	case inLanguage:
 		if text, ok := a.lang.only(); ok {
 			s.pins[a.x] = text
@@ -57,7 +57,7 @@ func (s *solver) evaluate(a *atom) (value, ok bool) {
 	if !ok || s.mixed != "" {
 		return false, false
 	}
-	switch a.relation {
+	switch a.relation { //nolint:exhaustive // no other atom leaves its variable one value
 	case inLanguage:
 		text, ok := pin.(string)
 		return ok && a.lang.e.contains(text), ok

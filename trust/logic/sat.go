@@ -40,7 +40,7 @@ func (s *solver) search() (Model, verdict) {
 		chosen := q.implicant()
 		refused := false
 		for _, g := range groups(chosen) {
-			switch r := q.decide(g); r.status {
+			switch r := q.decide(g); r.status { //nolint:exhaustive // what is satisfiable is kept
 			case Unsatisfiable:
 				q.forbid(q.core(g))
 				refused = true
@@ -205,7 +205,7 @@ func (q *search) pinLemmas(l literal) {
 // pins reports that the atom leaves its variable one value, and that no atom of
 // another key leaves it the same one.
 func (a *atom) pins() bool {
-	switch a.relation {
+	switch a.relation { //nolint:exhaustive // no other atom leaves its variable one value
 	case inLanguage:
 		_, ok := a.lang.only()
 		return ok

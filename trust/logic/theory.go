@@ -30,7 +30,7 @@ func (s *solver) check(ls []literal) (Model, verdict) {
 	out := yes()
 	for _, g := range groups(ls) {
 		r := s.decide(g)
-		switch r.status {
+		switch r.status { //nolint:exhaustive // what is satisfiable is kept
 		case Unsatisfiable:
 			return nil, no()
 		case Unknown:

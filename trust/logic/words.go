@@ -120,7 +120,7 @@ func fitEnds(cs []constraint) bool {
 		if c.want || c.lang.fold != asIs {
 			continue
 		}
-		switch t := c.lang.text; c.lang.kind {
+		switch t := c.lang.text; c.lang.kind { //nolint:exhaustive // of the others nothing is known
 		case prefixed:
 			if strings.HasPrefix(prefix, t) {
 				return false
@@ -143,7 +143,7 @@ func (l *language) ends() (prefix, suffix string) {
 	if l.fold != asIs {
 		return "", ""
 	}
-	switch l.kind {
+	switch l.kind { //nolint:exhaustive // of the others nothing is known
 	case prefixed:
 		return l.text, ""
 	case suffixed:
@@ -164,7 +164,7 @@ func guesses(cs []constraint) []string {
 		if !c.want {
 			continue
 		}
-		switch c.lang.kind {
+		switch c.lang.kind { //nolint:exhaustive // of the others nothing is known
 		case prefixed:
 			if len(c.lang.text) > len(prefix) {
 				prefix = c.lang.text
@@ -184,7 +184,7 @@ func guesses(cs []constraint) []string {
 
 // samples are some words of l, or what looks like them.
 func samples(l *language) []string {
-	switch l.kind {
+	switch l.kind { //nolint:exhaustive // of the others nothing is known
 	case oneOf:
 		return l.texts[:min(len(l.texts), 4)]
 	case prefixed:
@@ -210,4 +210,3 @@ func samples(l *language) []string {
 	}
 	return nil
 }
-
