@@ -1,0 +1,197 @@
+package prove
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"cambio/trust"
+	"cambio/trust/logic"
+)
+
+// confirm makes an example of a model and asks the policy and CEL about it. Else
+// it says what they answered. errs says that the condition cannot be evaluated.
+func (q *question) confirm(r trust.Rule, m logic.Model) (example *Example, errs bool, problem string) {
+	eval, err := q.pr.evaluator(r.Condition)
+	if err != nil {
+		return nil, false, err.Error()
+	}
+	lives := []time.Duration{0}
+	if q.guarding.read && q.pr.ttls(r.Condition).read {
+		lives = q.lifetimes(append(slices.Clone(q.guarding.written), q.pr.ttls(r.Condition).written...))
+	}
+	var last trust.Reason
+	broken := func(c situation) (trust.Decision, bool) {
+		id, ok := q.identity(c, q.trust.Nonce)
+		if !ok {
+			last = trust.ReasonWorkloadClaim
+			return trust.Decision{}, false
+		}
+		req := c.request
+		for _, ttl := range lives {
+			if ttl > 0 {
+				if req.TTL = ttl; ttl == q.grant.TTL {
+					req.TTL = 0
+				}
+			}
+			d := q.pr.policy.Decide(id, req, trust.StopSet{}, c.at)
+			if last = d.Reason; !d.Allow {
+				continue // the longest that is issued counts
+			}
+			if d.Trust != q.trust.Name || d.Grant.Resource != q.grant.Resource {
+				last = trust.ReasonAmbiguousTrust
+				return d, false
+			}
+			is, reason := eval.Eval(id, d.Grant, req.Address, c.at)
+			errs = reason != "" && reason != trust.ReasonConditionFalse
+			return d, r.Never && (is || errs) || !r.Never && !is
+		}
+		return trust.Decision{}, false
+	}
+	c := q.apply(q.plain(q.trust), m, q.grant)
+	c.request.Target, c.request.Resource, c.request.Trust = q.grant.Target, q.grant.Resource, q.trust.Name
+	if !q.allowed(c) {
+		return nil, false, "the example is outside the table"
+	}
+	d, ok := broken(c)
+	if !ok {
+		if last != "" {
+			return nil, false, fmt.Sprintf("a token that could break it is refused: %s", last)
+		}
+		return nil, false, "CEL does not confirm the example"
+	}
+	c = q.readable(c, func(c situation) bool {
+		fewer, ok := broken(c)
+		if ok {
+			d = fewer
+		}
+		return ok
+	})
+	d, _ = broken(c)
+	if d.Grant.TTL != q.grant.TTL {
+		c.request.TTL = d.Grant.TTL
+	}
+	fails := errs
+	return q.example(c, d, func(c situation) bool { _, ok := broken(c); return ok }), fails, ""
+}
+
+// allowed reports whether the situation is one that the state allows: a model of
+// a formula with less in it may say nothing of a claim's closed set.
+func (s *state) allowed(c situation) bool { return !c.at.Before(s.now) }
+
+// readable moves a situation back to the sample, value by value, as long as it
+// still shows the same, and then leaves out of the request what it can.
+func (q *question) readable(c situation, shows func(situation) bool) situation {
+	base := q.plain(q.trust)
+	try := func(change func(*situation)) {
+		next := c
+		next.claims = cloneMap(c.claims)
+		if change(&next); shows(next) {
+			c = next
+		}
+	}
+	try(func(n *situation) { n.at, n.iat, n.exp = base.at, 0, 0 })
+	try(func(n *situation) { n.iat, n.exp = 0, 0 })
+	try(func(n *situation) { n.at = later(n.at, q.now) })
+	try(func(n *situation) { n.audience = base.audience })
+	try(func(n *situation) { n.request.Address = base.request.Address })
+	for _, id := range leaves(base.claims, c.claims) {
+		try(func(n *situation) { copyLeaf(n.claims, base.claims, id) })
+	}
+	try(func(n *situation) { n.request.Scopes = nil })
+	try(func(n *situation) { n.request.Trust, n.request.Resource = "", "" })
+	if c.request.Resource != "" {
+		try(func(n *situation) { n.request.Trust = "" })
+		try(func(n *situation) { n.request.Resource = "" })
+	}
+	return c
+}
+
+// later is the next whole minute, or the instant itself where that is one.
+func later(t, now time.Time) time.Time {
+	m := t.Truncate(time.Minute)
+	if m.Before(now) {
+		m = m.Add(time.Minute)
+	}
+	return m
+}
+
+// example keeps the claims that matter. What explain adds by itself, and what the
+// verifier checks against other claims, is left out where it can be.
+func (q *question) example(c situation, d trust.Decision, shows func(situation) bool) *Example {
+	id, _ := q.identity(c, q.trust.Nonce)
+	e := &Example{Trust: q.trust.Name, Provider: q.trust.Provider, Request: c.request, At: c.at, Identity: id, Grant: d.Grant}
+	few := c
+	few.claims = cloneMap(c.claims)
+	for _, leaf := range leaves(few.claims, nil) {
+		next := few
+		next.claims = cloneMap(few.claims)
+		remove(next.claims, leaf)
+		if leaf == "/sub" {
+			next.claims["sub"] = "unknown" // what explain assumes
+		}
+		if shows(next) {
+			few = next
+		}
+	}
+	tidy := few
+	tidy.claims = cloneMap(few.claims)
+	if prune(tidy.claims); shows(tidy) {
+		few = tidy
+	}
+	if few.claims["sub"] == "unknown" {
+		delete(few.claims, "sub")
+	}
+	if c.iat != 0 || c.exp != 0 {
+		few.claims["iat"], few.claims["exp"] = id.Claims["iat"], id.Claims["exp"]
+	}
+	e.Claims = few.claims
+	return e
+}
+
+// leaves are the pointers of all values in either of the maps, but for those that
+// hold others, sorted.
+func leaves(ms ...map[string]any) []string {
+	seen := map[string]bool{}
+	var walk func(m map[string]any, at string)
+	walk = func(m map[string]any, at string) {
+		for k, v := range m {
+			id := at + "/" + escape(k)
+			if inner, ok := v.(map[string]any); ok && len(inner) > 0 {
+				walk(inner, id)
+				continue
+			}
+			seen[id] = true
+		}
+	}
+	for _, m := range ms {
+		walk(m, "")
+	}
+	return slices.Sorted(maps.Keys(seen))
+}
+
+// copyLeaf makes one value what it is in another map, or takes it away.
+func copyLeaf(into, from map[string]any, id string) {
+	path := pathOf(id)
+	v, ok := any(nil), false
+	if in := holder(from, path, false); in != nil {
+		v, ok = in[path[len(path)-1]]
+	}
+	if !ok {
+		remove(into, id)
+		return
+	}
+	set(into, id, v)
+}
+
+// prune takes empty maps away.
+func prune(m map[string]any) {
+	for k, v := range m {
+		if inner, ok := v.(map[string]any); ok {
+			if prune(inner); len(inner) == 0 {
+				delete(m, k)
+			}
+		}
+	}
+}

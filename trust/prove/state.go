@@ -1,0 +1,285 @@
+package prove
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"cel.dev/cel-go/common/types"
+
+	"cambio/trust"
+	"cambio/trust/logic"
+)
+
+// The variables that are no claims.
+const (
+	timeVar     logic.Var = "time" // of the request, in nanoseconds since 1970
+	addressVar  logic.Var = "address"
+	audienceVar logic.Var = "audience"
+	workloadVar logic.Var = "workload"
+	ttlVar      logic.Var = "ttl" // what is issued, in nanoseconds
+)
+
+func hasVar(id string) logic.Var      { return logic.Var("has " + id) }
+func claimOf(id string) logic.Var     { return logic.Var("claim " + id) }
+func scopeVar(scope string) logic.Var { return logic.Var("scope " + scope) }
+
+// maxSkew is the most that the clocks of a token's issuer and ours may differ by
+// in any configuration.
+const maxSkew = 5 * time.Minute
+
+// maxChoices is how many values of one claim are told apart as constants; beyond
+// that the claim is a variable with a set of values.
+const maxChoices = 6
+
+// state is all situations that one question is about: the tokens of one identity
+// provider and the instants from now on. It is used by one goroutine.
+type state struct {
+	pr       *Prover
+	table    *table
+	now      time.Time
+	pins     map[string]any      // claims, by id, that have one value
+	choices  map[string][]string // claims that have one of a few
+	there    map[string]bool     // claims that match names: the token has them
+	domain   []logic.Formula     // what holds of the variables that were read
+	seen     map[logic.Var]bool
+	outside  map[logic.Var]Outside
+	fresh    int
+	workload string // where the pins decide it
+	ttlRead  bool
+}
+
+func (pr *Prover) newState(provider string) *state {
+	return &state{
+		pr: pr, table: pr.tables[provider], now: pr.now,
+		seen: map[logic.Var]bool{}, outside: map[logic.Var]Outside{},
+	}
+}
+
+// table is what tokens of one identity provider may claim.
+type table struct {
+	provider string
+	claims   map[string]trust.ClaimRef // by id
+	ids      []string                  // sorted
+	present  map[string]bool           // in every token, also as the parent of such a claim
+	known    trust.Provider
+}
+
+func newTable(p *trust.Policy, provider string) *table {
+	t := &table{provider: provider, claims: map[string]trust.ClaimRef{}, present: map[string]bool{}, known: p.World().Providers[provider]}
+	for _, c := range p.Claims(provider) {
+		t.claims[c.ID()] = c
+		t.ids = append(t.ids, c.ID())
+		if !c.Claim().Always {
+			continue
+		}
+		for id := c.ID(); id != ""; id = parent(id) {
+			t.present[id] = true
+		}
+	}
+	return t
+}
+
+// parent is the pointer to what holds a member, "" for a top-level claim.
+func parent(id string) string { return id[:strings.LastIndexByte(id, '/')] }
+
+// present says where the token has the claim, or what holds claims.
+func (s *state) present(id string) logic.Formula {
+	if s.table.present[id] {
+		return logic.True()
+	}
+	if s.there[id] {
+		return logic.True()
+	}
+	x := hasVar(id)
+	if s.see(x) {
+		if up := parent(id); up != "" {
+			s.domain = append(s.domain, logic.Implies(logic.Bool(x), s.present(up)))
+		}
+	}
+	return logic.Bool(x)
+}
+
+// see reports whether the variable is met for the first time.
+func (s *state) see(x logic.Var) bool {
+	if s.seen[x] {
+		return false
+	}
+	s.seen[x] = true
+	return true
+}
+
+// read is the value of a declared claim; an error where the token lacks it.
+func (s *state) read(id string) value {
+	ref, ok := s.table.claims[id]
+	if !ok {
+		return value{} // no token has it
+	}
+	if pinned, ok := s.pins[id]; ok {
+		return only(types.DefaultTypeAdapter.NativeToValue(pinned))
+	}
+	has, x := s.present(id), claimOf(id)
+	claim := ref.Claim()
+	switch claim.Type {
+	case trust.StringClaim:
+		return s.readText(id, has, x, claim)
+	case trust.BoolClaim:
+		return truth{logic.Bool(x), logic.Not(logic.Bool(x))}.where(has).value()
+	case trust.IntClaim:
+		if id == "/iat" || id == "/exp" || id == "/nbf" {
+			s.seeTimes(id)
+			return value(nil).add(has, number{x: x, unit: int64(time.Second)})
+		}
+		return value(nil).add(has, number{x: x, unit: 1})
+	case trust.DoubleClaim:
+		return value(nil).add(has, real{x})
+	case trust.ListClaim:
+		return value(nil).add(has, texts{x: x, keep: logic.Any(), whole: true})
+	case trust.MapClaim:
+		return value(nil).add(has, members{id})
+	}
+	return value{}
+}
+
+func (s *state) readText(id string, has logic.Formula, x logic.Var, claim trust.Claim) value {
+	few := s.choices[id]
+	if few == nil && len(claim.Values) > 0 {
+		if s.see(x) {
+			s.domain = append(s.domain, logic.Implies(has, logic.In(x, logic.Texts(claim.Values...))))
+		}
+		few = claim.Values
+	}
+	if id == "/sub" && s.see(x) {
+		s.domain = append(s.domain, logic.In(x, logic.Lengths(1, -1))) // an empty one is refused before anything is judged
+	}
+	if len(few) == 0 || len(few) > maxChoices {
+		return value(nil).add(has, textOf(x))
+	}
+	var v value
+	for _, text := range few {
+		v = v.add(logic.And(has, logic.In(x, logic.Text(text))), types.String(text))
+	}
+	return v
+}
+
+// seeTimes says what the times of a token that is taken have to do with the time
+// of the request. They are instants in nanoseconds, so that all times can be
+// compared; what they are more exact than a token is undone when the example is
+// made.
+func (s *state) seeTimes(id string) {
+	x := claimOf(id)
+	if !s.see(x) {
+		return
+	}
+	s.seeClock()
+	switch id {
+	case "/iat":
+		s.domain = append(s.domain, logic.Difference(x, timeVar, int64(maxSkew)))
+	case "/exp":
+		s.domain = append(s.domain, logic.Difference(timeVar, x, int64(maxSkew)))
+	}
+	if s.seen[claimOf("/iat")] && s.seen[claimOf("/exp")] {
+		s.domain = append(s.domain, logic.Difference(claimOf("/iat"), claimOf("/exp"), 0))
+	}
+}
+
+func (s *state) seeClock() {
+	if s.see(timeVar) {
+		s.domain = append(s.domain, logic.Not(logic.AtMost(timeVar, nanos(s.now)-1)))
+	}
+}
+
+// nanos is an instant, as far as 64 bits go: from 1678 to 2262.
+func nanos(t time.Time) int64 {
+	switch {
+	case t.Year() < 1679:
+		return math.MinInt64 / 2
+	case t.Year() > 2261:
+		return math.MaxInt64 - int64(maxSkew)
+	}
+	return t.UnixNano()
+}
+
+// where is what holds of all variables that were read.
+func (s *state) where() logic.Formula { return logic.And(s.domain...) }
+
+// exchange is what one grant of one trust makes of a situation: the variables
+// request and grant.
+type exchange struct {
+	*state
+	grant trust.TrustGrant
+	// ttl is what is issued: a constant, or 0 for the variable.
+	ttl time.Duration
+	// asked is what request.resource is; the effective one is the grant's.
+	key string // tells exchanges of one state apart
+}
+
+func (s *state) exchange(g trust.TrustGrant, ttl time.Duration) *exchange {
+	return &exchange{state: s, grant: g, ttl: ttl, key: fmt.Sprintf("%s %s %v %d", g.Target, g.Resource, g.Scopes, ttl)}
+}
+
+// lifetime is the effective ttl.
+func (x *exchange) lifetime() value {
+	x.ttlRead = true
+	if x.ttl > 0 {
+		return only(types.Duration{Duration: x.ttl})
+	}
+	if x.see(ttlVar) {
+		x.domain = append(x.domain, logic.Not(logic.AtMost(ttlVar, int64(shortest(x.grant))-1)), logic.AtMost(ttlVar, int64(x.grant.TTL)))
+	}
+	return only(number{kind: duration, x: ttlVar, unit: 1})
+}
+
+// shortest is the shortest lifetime that can be asked for.
+func shortest(g trust.TrustGrant) time.Duration { return min(g.TTL, max(time.Second, g.MinTTL)) }
+
+// scopes are those that are asked for: all where none is, which is why one at
+// least is there.
+func (x *exchange) scopes() value {
+	out := make(items, len(x.grant.Scopes))
+	some := make([]logic.Formula, len(x.grant.Scopes))
+	for i, name := range x.grant.Scopes {
+		some[i] = logic.Bool(scopeVar(name))
+		out[i] = item{some[i], only(types.String(name))}
+	}
+	if len(some) > 0 {
+		if marker := logic.Var("scopes " + strings.Join(x.grant.Scopes, " ")); x.see(marker) {
+			x.domain = append(x.domain, logic.Or(some...))
+		}
+	}
+	return only(out)
+}
+
+// extra is an extra claim of the grant: a constant, or made of claims.
+func (x *exchange) extra(name string) (value, bool) {
+	i := slices.IndexFunc(x.grant.Claims, func(v trust.GrantValue) bool { return v.Name == name })
+	if i < 0 {
+		return value{}, false
+	}
+	g := x.grant.Claims[i]
+	if len(g.Needs) == 0 {
+		switch g.Value {
+		case "true", "false":
+			return only(opaque{}), true // a text or a boolean: the model does not say
+		}
+		if strings.Trim(g.Value, "-0123456789") == "" {
+			return only(opaque{}), true
+		}
+		return only(types.String(g.Value)), true
+	}
+	out := only(types.String(""))
+	rest := g.Value
+	for i, need := range g.Needs {
+		before, after, _ := strings.Cut(rest, "${claims.")
+		_, after, _ = strings.Cut(after, "}")
+		v := x.read(need.ID())
+		if i == 0 && before == "" && after == "" {
+			return v, true // alone it keeps its type
+		}
+		out = concat(concat(out, only(types.String(before))), v)
+		rest = after
+	}
+	return concat(out, only(types.String(rest))), true
+}
