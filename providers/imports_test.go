@@ -9,6 +9,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"cel.dev/cel-go/cel"
 	"github.com/google/go-cmp/cmp"
 
 	"cambio/providers"
@@ -584,6 +585,54 @@ func FuzzOctoSTSNeverWidens(f *testing.F) {
 				if compiledPolicy.Decide(id, trust.Request{Target: "aws-prod"}, trust.StopSet{}, draftTime()).Allow && (!has || !whole.MatchString(value)) {
 					t.Errorf("%q lets in %q:\n%s", pattern, value, doc)
 				}
+			}
+		}
+	})
+}
+
+// FuzzPoolNeverWidens holds a document to the condition that it was made of, as
+// CEL evaluates it over the same claims.
+func FuzzPoolNeverWidens(f *testing.F) {
+	for _, condition := range []string{
+		"assertion.azp == 'a'", "assertion.azp in ['a', 'b'] && assertion.sub == 'b'", "assertion.azp == 'a' || assertion.azp == 'b'", "assertion['azp'].startsWith('a/')",
+		"attribute.client == 'a'", "google.subject in ['a']", "assertion.azp == 'a' && assertion.azp.startsWith('a/')", "'a' == assertion.azp && true", "!(assertion.azp == 'a')", "assertion.azp != 'a'",
+	} {
+		f.Add(condition, "a", "b")
+		f.Add(condition, "a/b", "a")
+	}
+	env, err := cel.NewEnv(cel.Variable("assertion", cel.DynType), cel.Variable("attribute", cel.DynType), cel.Variable("google", cel.DynType))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, condition, azp, sub string) {
+		tree, problems := env.Compile(condition)
+		if !utf8.ValidString(condition) || problems.Err() != nil {
+			return // what JSON would repair, or parentheses would close
+		}
+		file := poolProvider(t, ownIss, "("+condition+") && assertion.project == 'p1'", map[string]string{"attribute.client": "assertion.azp"})
+		im := providers.ReadImport(providers.ImportSource{Kind: "gcp", Data: []byte(file)}, importWorld())
+		for _, d := range im.Drafts {
+			d.Owner, d.From, d.To, d.Resource, d.Shadow = "o", "oidc", "aws-prod", roleARN, false
+			doc, err := d.YAML()
+			if err != nil {
+				continue
+			}
+			imported, _ := trust.Compile(draftWorld(), []trust.Source{{Name: "d.yaml", Data: doc}}, draftTime())
+			if imported == nil {
+				continue
+			}
+			program, err := env.Program(tree)
+			if err != nil {
+				t.Fatal(err)
+			}
+			claims := map[string]any{"sub": sub, "azp": azp, "project": "p1"}
+			id := trust.Identity{Provider: "oidc", Workload: "w", Subject: sub, Claims: claims}
+			if !imported.Decide(id, trust.Request{Target: "aws-prod"}, trust.StopSet{}, draftTime()).Allow {
+				continue
+			}
+			out, _, err := program.Eval(map[string]any{"assertion": claims, "attribute": map[string]any{"client": azp}, "google": map[string]any{"subject": sub}})
+			if err != nil || out.Value() != true {
+				t.Errorf("%q keeps out azp %q and sub %q (%v), which are let in by\n%s", condition, azp, sub, err, doc)
 			}
 		}
 	})
