@@ -282,7 +282,7 @@ func listed(out io.Reader, shown string) ([]entry, strictyaml.Findings, error) {
 			continue
 		}
 		size, err := strconv.Atoi(about[3])
-		if err != nil || !objectForm.MatchString(id) {
+		if err != nil || size < 0 || !objectForm.MatchString(id) {
 			return nil, nil, fmt.Errorf("git: %q is no entry of a tree", lines.Text())
 		}
 		if size > maxDocumentBytes {
