@@ -67,7 +67,7 @@ func Explain(c Config, q Question) (Answer, error) {
 	case err != nil:
 		return Answer{}, err
 	}
-	a := Answer{Explanation: policy.Explain(id, q.Ask, q.Stops, q.At)}
+	a := Answer{Explanation: policy.ExplainNear(id, q.Ask, q.Stops, q.At)}
 	if a.Reason == trust.ReasonStopped {
 		a.nameStop(map[trust.StopKind]string{
 			trust.StopWorkload: id.Workload, trust.StopTrust: a.Trust, trust.StopProvider: q.Provider, trust.StopTarget: q.Ask.Target,

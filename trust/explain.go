@@ -31,16 +31,45 @@ type Explanation struct {
 	Candidates int      `json:"candidates"`
 	Lines      []Line   `json:"lines,omitempty"` // of Trust
 	Guardrails []Line   `json:"guardrails,omitempty"`
+	Near       []Near   `json:"near,omitempty"` // Trust, and others, the nearest first; see ExplainNear
 	Policy     string   `json:"policy_sha256"`
 	Decision   Decision `json:"-"`
 	holds      bool
 }
 
 // Explain decides, and says line by line what the deciding trust asked for, or
-// what the nearest miss did: the trust with the fewest lines that fail. The
-// verdict is that of [Policy.Decide], and the lines come from the same code.
+// what the nearest miss did. The verdict is that of [Policy.Decide], and the lines
+// come from the same code.
 func (p *Policy) Explain(id Identity, req Request, stops StopSet, now time.Time) Explanation {
 	d, j := p.decide(&id, &req, stops, now)
+	return p.explain(d, j)
+}
+
+// ExplainNear is [Policy.Explain], and tells for a denial which trusts were near
+// and what edit of each would allow it. It is for one question of a person: it
+// judges with each trust of the identity provider.
+func (p *Policy) ExplainNear(id Identity, req Request, stops StopSet, now time.Time) Explanation {
+	d, j := p.decide(&id, &req, stops, now)
+	e := p.explain(d, j)
+	e.Near = p.near(e, j, stops)
+	return e
+}
+
+// ExplainPartly is [Policy.ExplainNear], without stops, for an identity of which a record tells, as
+// far as it does: see [Policy.DecidePartly], whose verdict it has. A line that
+// reads what is not known says so. Without names the verdict stands.
+func (p *Policy) ExplainPartly(id Identity, req Request, known Partly, now time.Time) (Explanation, []string) {
+	d, hinges := p.DecidePartly(id, req, known, now)
+	_, j := p.decide(&id, &req, StopSet{}, now)
+	if j != nil {
+		j.vars.unknown = &unknowns{known: known}
+	}
+	e := p.explain(d, j)
+	e.Near = p.near(e, j, StopSet{})
+	return e, hinges
+}
+
+func (p *Policy) explain(d Decision, j *judging) Explanation {
 	e := Explanation{
 		Allow: d.Allow, Reason: d.Reason, Detail: d.Detail, Trust: d.Trust, Shadow: d.Shadow, Policy: d.PolicySHA256, Decision: d,
 	}
@@ -50,6 +79,8 @@ func (p *Policy) Explain(id Identity, req Request, stops StopSet, now time.Time)
 	e.Candidates = j.candidates
 	var t *rule
 	switch {
+	case d.Allow:
+		t = p.byName[d.Trust]
 	case j.candidates > 0:
 		t = j.chosen
 	case j.held != nil:
@@ -57,7 +88,7 @@ func (p *Policy) Explain(id Identity, req Request, stops StopSet, now time.Time)
 	case d.Reason == ReasonShadowOnly:
 		t = p.byName[d.Trust]
 	default:
-		t = j.nearestMiss(p)
+		t = j.closest(p)
 	}
 	if t == nil {
 		return e
@@ -66,44 +97,23 @@ func (p *Policy) Explain(id Identity, req Request, stops StopSet, now time.Time)
 	o := j.judge(t, tr)
 	tr.grants(t, j, o)
 	e.Trust, e.Owner, e.File, e.Lines, e.holds = t.name, t.owner, t.file, tr.lines, o.holds
-	if j.candidates == 1 {
+	if j.candidates == 1 && j.chosen == t {
 		j.bind(t, j.chosenAt, fits)
 		for _, g := range j.provider.guardrails {
 			forbids, reason := j.forbidden(g)
 			line := Line{Field: "guardrail " + g.name, OK: !forbids, Expected: "not (" + g.forbid.source + ")", Actual: "not forbidden"}
-			if forbids {
+			switch {
+			case reason == notRecorded:
+				line.NotRecorded, line.Actual = true, "not recorded"
+			case forbids && reason != "":
+				line.Reason, line.Actual = ReasonGuardrail, "not evaluated: "+string(reason)
+			case forbids:
 				line.Reason, line.Actual = ReasonGuardrail, "forbidden"
-				if reason != "" {
-					line.Actual = "not evaluated: " + string(reason)
-				}
 			}
 			e.Guardrails = append(e.Guardrails, line)
 		}
 	}
 	return e
-}
-
-// nearestMiss looks at all trusts of the provider, not only at those that the
-// index finds: the line that fails may be the anchor itself.
-func (j *judging) nearestMiss(p *Policy) *rule {
-	if t := p.byName[j.req.Trust]; t != nil && t.provider == j.provider {
-		return t
-	}
-	var best *rule
-	fewest := 0
-	for _, t := range j.provider.rules {
-		tr := &trace{}
-		o := j.judge(t, tr)
-		tr.grants(t, j, o)
-		failed := tr.failed()
-		if j.onTrial(t) {
-			failed += maxLines + maxConditions // it would not have allowed anything, so any other is nearer
-		}
-		if best == nil || failed < fewest {
-			best, fewest = t, failed
-		}
-	}
-	return best
 }
 
 // String is the explanation as text; its first line is `allow TRUST` or
@@ -122,23 +132,37 @@ func (e Explanation) String() string {
 		}
 		fmt.Fprintf(&b, "%s %s (%s, owner %s)\n", what, e.Trust, e.File, e.Owner)
 	}
-	for _, lines := range [][]Line{e.Lines, e.Guardrails} {
-		for _, l := range lines {
-			mark := "ok  "
-			if !l.OK {
-				mark = "FAIL"
-			}
-			fmt.Fprintf(&b, "  %s %s: expected %s, found %s\n", mark, l.Field, l.Expected, l.Actual)
-		}
-	}
+	writeLines(&b, e.Lines)
+	writeLines(&b, e.Guardrails)
 	if e.Candidates > 1 {
 		fmt.Fprintf(&b, "  %d grants fit; name one with resource or trust\n", e.Candidates)
 	}
 	if !e.Allow && e.Detail != "" {
-		fmt.Fprintf(&b, "  because of: %s\n", e.Detail)
+		fmt.Fprintf(&b, "  because of: %s\n", plain(e.Detail))
+	}
+	for i := range e.Near {
+		n := &e.Near[i]
+		if n.Trust != e.Trust {
+			fmt.Fprintf(&b, "near: trust %s (%s, owner %s)\n", n.Trust, n.File, n.Owner)
+			writeLines(&b, n.Lines)
+		}
+		n.write(&b)
 	}
 	if len(e.Shadow) > 0 {
 		fmt.Fprintf(&b, "shadow trusts that would allow: %s\n", strings.Join(e.Shadow, ", "))
 	}
 	return b.String()
+}
+
+func writeLines(b *strings.Builder, lines []Line) {
+	for _, l := range lines {
+		mark := "ok  "
+		switch {
+		case l.NotRecorded:
+			mark = "?   "
+		case !l.OK:
+			mark = "FAIL"
+		}
+		fmt.Fprintf(b, "  %s %s: expected %s, found %s\n", mark, l.Field, l.Expected, l.Actual)
+	}
 }

@@ -191,12 +191,12 @@ func (tr *trace) expiry(t *rule, now time.Time, expired bool) {
 
 // grants writes down how the closest grant fits what was asked.
 func (tr *trace) grants(t *rule, j *judging, o outcome) {
-	asked := fmt.Sprintf("to %s", j.req.Target)
+	asked := "to " + plain(j.req.Target)
 	if j.req.Resource != "" {
-		asked += ", resource " + j.req.Resource
+		asked += ", resource " + plain(j.req.Resource)
 	}
 	if len(j.req.Scopes) > 0 {
-		asked += ", scope " + strings.Join(j.req.Scopes, " ")
+		asked += ", scope " + plain(strings.Join(j.req.Scopes, " "))
 	}
 	given := make([]string, len(t.grants))
 	for i, g := range t.grants {
@@ -250,4 +250,12 @@ func printed(x any) string {
 		return "{" + strings.Join(items, " ") + "}"
 	}
 	return fmt.Sprint(x) // a number, a boolean or null
+}
+
+// plain is a text that the caller chose, as it is where a terminal shows it so.
+func plain(s string) string {
+	if writable(s) {
+		return s
+	}
+	return strconv.Quote(s)
 }
