@@ -44,41 +44,43 @@ func (q *question) confirm(r trust.Rule, m logic.Model) (example *Example, errs 
 				return d, false
 			}
 			is, reason := eval.Eval(id, d.Grant, req.Address, c.at)
-			errs = reason != "" && reason != trust.ReasonConditionFalse
-			return d, r.Never && (is || errs) || !r.Never && !is
+			failed := reason != "" && reason != trust.ReasonConditionFalse
+			return d, r.Never && (is || failed) || !r.Never && !is
 		}
 		return trust.Decision{}, false
 	}
-	c := q.apply(q.plain(q.trust), m, q.grant)
-	c.request.Target, c.request.Resource, c.request.Trust = q.grant.Target, q.grant.Resource, q.trust.Name
-	if !q.allowed(c) {
-		return nil, false, "the example is outside the table"
+	example, ok := q.show(m, broken)
+	switch {
+	case ok:
+		return example, q.errs(eval, example), ""
+	case last != "":
+		return nil, false, fmt.Sprintf("a token that could break it is refused: %s", last)
 	}
-	d, ok := broken(c)
-	if !ok {
-		if last != "" {
-			return nil, false, fmt.Sprintf("a token that could break it is refused: %s", last)
-		}
-		return nil, false, "CEL does not confirm the example"
-	}
-	c = q.readable(c, func(c situation) bool {
-		fewer, ok := broken(c)
-		if ok {
-			d = fewer
-		}
-		return ok
-	})
-	d, _ = broken(c)
-	if d.Grant.TTL != q.grant.TTL {
-		c.request.TTL = d.Grant.TTL
-	}
-	fails := errs
-	return q.example(c, d, func(c situation) bool { _, ok := broken(c); return ok }), fails, ""
+	return nil, false, "CEL does not confirm the example"
 }
 
-// allowed reports whether the situation is one that the state allows: a model of
-// a formula with less in it may say nothing of a claim's closed set.
-func (s *state) allowed(c situation) bool { return !c.at.Before(s.now) }
+// errs reports whether a condition cannot be evaluated in an example.
+func (q *question) errs(eval trust.Evaluator, e *Example) bool {
+	_, reason := eval.Eval(e.Identity, e.Grant, e.Request.Address, e.At)
+	return reason != "" && reason != trust.ReasonConditionFalse
+}
+
+// show makes an example of a model that shows what is asked for: the decision
+// about it is part of it.
+func (q *question) show(m logic.Model, shows func(situation) (trust.Decision, bool)) (*Example, bool) {
+	c := q.apply(q.plain(q.trust), m, q.asker, q.grant)
+	c.request.Target, c.request.Resource, c.request.Trust = q.grant.Target, q.grant.Resource, q.trust.Name
+	is := func(c situation) bool { _, ok := shows(c); return ok }
+	if c.at.Before(q.now) || !is(c) {
+		return nil, false
+	}
+	c = q.readable(c, is)
+	d, _ := shows(c)
+	if d.Allow && d.Grant.TTL != q.grant.TTL {
+		c.request.TTL = d.Grant.TTL
+	}
+	return q.example(c, d, is), true
+}
 
 // readable moves a situation back to the sample, value by value, as long as it
 // still shows the same, and then leaves out of the request what it can.

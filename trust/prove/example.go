@@ -169,7 +169,7 @@ func accepts(line trust.MatchLine, v any) bool {
 }
 
 // apply puts the values of a model into a situation.
-func (s *state) apply(c situation, m logic.Model, g trust.TrustGrant) situation {
+func (s *state) apply(c situation, m logic.Model, asker string, g trust.TrustGrant) situation {
 	c.claims = cloneMap(c.claims)
 	absent := map[string]bool{}
 	for _, x := range slices.Sorted(maps.Keys(m)) {
@@ -182,7 +182,7 @@ func (s *state) apply(c situation, m logic.Model, g trust.TrustGrant) situation 
 			c.request.Address, _ = m[x].(netip.Addr)
 		case x == audienceVar:
 			c.audience, _ = m[x].(string)
-		case x == ttlVar:
+		case x == ttlVar(asker):
 			n, _ := m[x].(int64)
 			if ttl := time.Duration(n).Truncate(time.Second); ttl < g.TTL {
 				c.request.TTL = ttl
@@ -203,7 +203,7 @@ func (s *state) apply(c situation, m logic.Model, g trust.TrustGrant) situation 
 	for id := range absent {
 		remove(c.claims, id)
 	}
-	c.request.Scopes = asked(g.Scopes, m)
+	c.request.Scopes = asked(asker, g.Scopes, m)
 	return c
 }
 
@@ -268,10 +268,10 @@ func (s *state) members(c *situation, m logic.Model) {
 }
 
 // asked are the scopes of a model; nil for all of them.
-func asked(granted []string, m logic.Model) []string {
+func asked(asker string, granted []string, m logic.Model) []string {
 	var out []string
 	for _, scope := range granted {
-		if v, ok := m[scopeVar(scope)]; !ok || v == true {
+		if v, ok := m[scopeVar(asker, scope)]; !ok || v == true {
 			out = append(out, scope)
 		}
 	}

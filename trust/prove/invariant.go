@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -110,8 +111,8 @@ func (pr *Prover) against(ctx context.Context, t trust.Trust, rules []trust.Rule
 		return nil
 	}
 	guarding := pr.ttls(pr.conditions(t)...)
-	for _, g := range t.Grants {
-		q := question{state: s, trust: t, grant: g, standing: standing, guarding: guarding}
+	for i, g := range t.Grants {
+		q := question{state: s, trust: t, grant: g, asker: strconv.Itoa(i), standing: standing, guarding: guarding}
 		for i, r := range rules {
 			if out[i] != nil && out[i].Verdict == Broken || !slices.Contains(r.From, t.Provider) {
 				continue
@@ -134,6 +135,7 @@ type question struct {
 	trust    trust.Trust
 	grant    trust.TrustGrant
 	standing logic.Formula
+	asker    string
 	guarding ttls
 
 	reached map[time.Duration]logic.Formula // by lifetime; 0: any
@@ -144,7 +146,7 @@ func (q *question) reach(ttl time.Duration) logic.Formula {
 	if f, ok := q.reached[ttl]; ok {
 		return f
 	}
-	x := q.exchange(q.grant, ttl)
+	x := q.exchange(q.asker, q.grant, ttl)
 	f := logic.And(q.standing, x.fits(q.trust))
 	if !isFalse(f) {
 		f = logic.And(f, x.unforbidden(q.pr.guardrails[q.trust.Provider]))
@@ -158,7 +160,7 @@ func (q *question) reach(ttl time.Duration) logic.Formula {
 
 // violation is where the rule is broken with a lifetime; 0 is any.
 func (q *question) violation(r trust.Rule, ttl time.Duration) logic.Formula {
-	v := q.exchange(q.grant, ttl).truth(r.Condition, r.File)
+	v := q.exchange(q.asker, q.grant, ttl).truth(r.Condition, r.File)
 	if r.Never {
 		return logic.Not(v.no) // what cannot be evaluated is broken too
 	}

@@ -23,6 +23,7 @@ type Prover struct {
 	now        time.Time
 	tables     map[string]*table
 	trusts     []trust.Trust
+	byTarget   map[target][]int        // of trusts that have a grant there
 	guardrails map[string][]trust.Rule // by identity provider
 	functions  map[string]functions.FunctionOp
 	cache      *logic.Cache
@@ -30,12 +31,22 @@ type Prover struct {
 	evaluators sync.Map // likewise to *evaluatorOnce
 }
 
+type target struct{ provider, name string }
+
 // New prepares questions about a policy from an instant on: what has expired by
 // then allows nothing.
 func New(p *trust.Policy, now time.Time) (*Prover, error) {
 	pr := &Prover{
 		policy: p, now: now, tables: map[string]*table{}, trusts: p.All(), guardrails: map[string][]trust.Rule{},
-		functions: map[string]functions.FunctionOp{}, cache: &logic.Cache{},
+		byTarget: map[target][]int{}, functions: map[string]functions.FunctionOp{}, cache: &logic.Cache{},
+	}
+	for i, t := range pr.trusts {
+		for _, g := range t.Grants {
+			k := target{t.Provider, g.Target}
+			if in := pr.byTarget[k]; len(in) == 0 || in[len(in)-1] != i {
+				pr.byTarget[k] = append(in, i)
+			}
+		}
 	}
 	for name := range p.World().Providers {
 		pr.tables[name] = newTable(p, name)

@@ -83,18 +83,32 @@ func (s *state) seeWorkload() {
 
 // standing is where a trust holds, but for conditions that read the grant.
 func (s *state) standing(t trust.Trust) logic.Formula {
-	fs := []logic.Formula{s.alive(t), s.from(t.Access)}
-	for _, line := range t.Match {
-		fs = append(fs, s.line(line))
+	matching := s.matching(t)
+	if isFalse(matching) {
+		return matching // most trusts are told apart by what they pin
 	}
+	fs := []logic.Formula{matching, s.alive(t), s.from(t.Access)}
 	for _, g := range t.Unnamed {
 		fs = append(fs, logic.Not(s.one(g.Claim.ID(), []trust.Wanted{{Value: g.Value}})))
 	}
-	x := s.exchange(trust.TrustGrant{}, time.Second)
+	x := s.exchange("", trust.TrustGrant{}, time.Second)
 	for _, c := range t.When {
 		if !c.PerGrant {
 			fs = append(fs, x.truth(c, t.File).yes)
 		}
+	}
+	return logic.And(fs...)
+}
+
+// matching is where all lines of match hold.
+func (s *state) matching(t trust.Trust) logic.Formula {
+	fs := make([]logic.Formula, 0, len(t.Match))
+	for _, line := range t.Match {
+		f := s.line(line)
+		if isFalse(f) {
+			return f
+		}
+		fs = append(fs, f)
 	}
 	return logic.And(fs...)
 }

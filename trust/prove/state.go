@@ -19,12 +19,10 @@ const (
 	addressVar  logic.Var = "address"
 	audienceVar logic.Var = "audience"
 	workloadVar logic.Var = "workload"
-	ttlVar      logic.Var = "ttl" // what is issued, in nanoseconds
 )
 
-func hasVar(id string) logic.Var      { return logic.Var("has " + id) }
-func claimOf(id string) logic.Var     { return logic.Var("claim " + id) }
-func scopeVar(scope string) logic.Var { return logic.Var("scope " + scope) }
+func hasVar(id string) logic.Var  { return logic.Var("has " + id) }
+func claimOf(id string) logic.Var { return logic.Var("claim " + id) }
 
 // maxSkew is the most that the clocks of a token's issuer and ours may differ by
 // in any configuration.
@@ -48,7 +46,6 @@ type state struct {
 	outside  map[logic.Var]Outside
 	fresh    int
 	workload string // where the pins decide it
-	ttlRead  bool
 }
 
 func (pr *Prover) newState(provider string) *state {
@@ -210,26 +207,41 @@ func (s *state) where() logic.Formula { return logic.And(s.domain...) }
 type exchange struct {
 	*state
 	grant trust.TrustGrant
-	// ttl is what is issued: a constant, or 0 for the variable.
+	// asker tells who asks: what is asked for by one has nothing to do with what is
+	// by another.
+	asker string
+	// ttl is what is issued; 0: anything that can be asked for.
 	ttl time.Duration
-	// asked is what request.resource is; the effective one is the grant's.
-	key string // tells exchanges of one state apart
+	// asks are the scopes that can be asked for: by default those of the grant.
+	// Where nothing is asked for (all), the grant gives each of its scopes.
+	asks []string
+	all  bool
+	key  string // tells exchanges of one state apart
 }
 
-func (s *state) exchange(g trust.TrustGrant, ttl time.Duration) *exchange {
-	return &exchange{state: s, grant: g, ttl: ttl, key: fmt.Sprintf("%s %s %v %d", g.Target, g.Resource, g.Scopes, ttl)}
+// exchange is that of a grant whose caller asks for anything that it can get.
+func (s *state) exchange(asker string, g trust.TrustGrant, ttl time.Duration) *exchange {
+	x := &exchange{state: s, grant: g, asker: asker, ttl: ttl, asks: g.Scopes}
+	x.key = fmt.Sprintf("%s %s %s %v %d", asker, g.Target, g.Resource, g.Scopes, ttl)
+	return x
 }
+
+// ttlVar is what is issued, in nanoseconds.
+func ttlVar(asker string) logic.Var { return logic.Var("ttl " + asker) }
+
+// scopeVar is whether a scope is asked for.
+func scopeVar(asker, scope string) logic.Var { return logic.Var("scope " + asker + " " + scope) }
 
 // lifetime is the effective ttl.
 func (x *exchange) lifetime() value {
-	x.ttlRead = true
 	if x.ttl > 0 {
 		return only(types.Duration{Duration: x.ttl})
 	}
-	if x.see(ttlVar) {
-		x.domain = append(x.domain, logic.Not(logic.AtMost(ttlVar, int64(shortest(x.grant))-1)), logic.AtMost(ttlVar, int64(x.grant.TTL)))
+	ttl := ttlVar(x.asker)
+	if x.see(ttl) {
+		x.domain = append(x.domain, logic.Not(logic.AtMost(ttl, int64(shortest(x.grant))-1)), logic.AtMost(ttl, int64(x.grant.TTL)))
 	}
-	return only(number{kind: duration, x: ttlVar, unit: 1})
+	return only(number{kind: duration, x: ttl, unit: 1})
 }
 
 // shortest is the shortest lifetime that can be asked for.
@@ -238,16 +250,17 @@ func shortest(g trust.TrustGrant) time.Duration { return min(g.TTL, max(time.Sec
 // scopes are those that are asked for: all where none is, which is why one at
 // least is there.
 func (x *exchange) scopes() value {
-	out := make(items, len(x.grant.Scopes))
-	some := make([]logic.Formula, len(x.grant.Scopes))
-	for i, name := range x.grant.Scopes {
-		some[i] = logic.Bool(scopeVar(name))
+	out := make(items, len(x.asks))
+	some := make([]logic.Formula, len(x.asks))
+	for i, name := range x.asks {
+		some[i] = logic.True()
+		if !x.all {
+			some[i] = logic.Bool(scopeVar(x.asker, name))
+		}
 		out[i] = item{some[i], only(types.String(name))}
 	}
-	if len(some) > 0 {
-		if marker := logic.Var("scopes " + strings.Join(x.grant.Scopes, " ")); x.see(marker) {
-			x.domain = append(x.domain, logic.Or(some...))
-		}
+	if len(some) > 0 && x.see(logic.Var("scopes "+x.asker)) {
+		x.domain = append(x.domain, logic.Or(some...))
 	}
 	return only(out)
 }

@@ -28,8 +28,10 @@ type tree struct {
 	info     *ast.SourceInfo
 	perGrant map[int64]bool // the nodes that read request or grant
 	readsTTL bool
-	plainTTL bool // the lifetime is compared with written durations, and nothing else
-	ttls     []time.Duration
+	// readsScopes says the same of scopes, as far as they are named.
+	readsScopes bool
+	plainTTL    bool // the lifetime is compared with written durations, and nothing else
+	ttls        []time.Duration
 }
 
 func newTree(c trust.Condition) (*tree, error) {
@@ -49,6 +51,7 @@ func (t *tree) look(e ast.Expr) bool {
 	if e.Kind() == ast.IdentKind {
 		name := e.AsIdent()
 		t.readsTTL = t.readsTTL || strings.HasSuffix(name, ".ttl")
+		t.readsScopes = t.readsScopes || strings.HasSuffix(name, ".scopes")
 		reads = name == "request" || name == "grant" ||
 			strings.HasPrefix(name, "grant.") || strings.HasPrefix(name, "request.") && name != "request.time" && name != "request.address"
 	}
