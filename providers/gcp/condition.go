@@ -57,17 +57,17 @@ func mapped(text string) ([]string, error) {
 
 // selected takes a.b["c"] apart.
 func selected(e ast.Expr) (root string, path []string) {
-	switch e.Kind() {
-	case ast.IdentKind:
+	switch kind := e.Kind(); {
+	case kind == ast.IdentKind:
 		return e.AsIdent(), nil
-	case ast.SelectKind:
+	case kind == ast.SelectKind:
 		s := e.AsSelect()
 		if s.IsTestOnly() {
 			return "", nil
 		}
 		root, path = selected(s.Operand())
 		return root, append(path, s.FieldName())
-	case ast.CallKind:
+	case kind == ast.CallKind:
 		c := e.AsCall()
 		if c.FunctionName() != operators.Index || len(c.Args()) != 2 {
 			return "", nil
@@ -78,9 +78,8 @@ func selected(e ast.Expr) (root string, path []string) {
 		}
 		root, path = selected(c.Args()[0])
 		return root, append(path, name)
-	default:
-		return "", nil
 	}
+	return "", nil
 }
 
 func text(e ast.Expr) (string, bool) {

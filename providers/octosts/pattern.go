@@ -131,6 +131,8 @@ func (w *walk) pieces(re *syntax.Regexp, first, last bool) []piece {
 		if last {
 			return []piece{{}}
 		}
+	case syntax.OpNoMatch, syntax.OpAnyCharNotNL, syntax.OpAnyChar, syntax.OpBeginLine, syntax.OpEndLine,
+		syntax.OpWordBoundary, syntax.OpNoWordBoundary, syntax.OpPlus, syntax.OpRepeat:
 	}
 	return w.any()
 }
