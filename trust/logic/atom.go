@@ -26,10 +26,6 @@ const (
 	dynKind
 )
 
-func (k kind) String() string {
-	return [...]string{"no value", "boolean", "string", "integer", "number", "address", "list", "single value"}[k]
-}
-
 // relation is what an atom says of its variables.
 type relation uint8
 

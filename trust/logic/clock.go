@@ -30,8 +30,8 @@ const (
 	// maxDays is how many days a cache keeps, at about 100 bytes each, before it
 	// starts again: two years of a thousand clocks.
 	maxDays = 1 << 20
-	// maxLooks is how many instants one question may ask its clocks about: two
-	// years by minutes for a dozen of them.
+	// maxLooks is how many instants one question may ask its clocks about: 28
+	// years by minutes and by hours.
 	maxLooks = 16 << 20
 )
 

@@ -23,6 +23,9 @@ func Search(f Formula) (Model, Status, string) {
 func Words(k int, ls ...Language) (found []string, complete bool) {
 	var cs []constraint
 	for _, l := range ls {
+		if l.isNone() {
+			return nil, true
+		}
 		cs = append(cs, constraint{l.e, true})
 	}
 	cs, possible := flatten(cs)

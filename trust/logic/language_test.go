@@ -54,7 +54,7 @@ func FuzzRegexp(f *testing.F) {
 		{`^$`, ""},
 		{`a$b`, "ab"},
 		{`x*\z`, "xx"},
-		{`(|a)+`, "a"},
+		{`(|a)+`, "a"}, {`(?ms)a$.*`, "ab"},
 	} {
 		f.Add(seed[0], seed[1])
 	}
@@ -113,6 +113,7 @@ func FuzzGlob(f *testing.F) {
 	f.Add("*/*", "a/b/c")
 	f.Add("a*.", "a\n.")
 	f.Add("é*", "éa")
+	f.Add("plain", "plain")
 	f.Fuzz(func(t *testing.T, g, s string) {
 		if len(g) > 12 || len(s) > 24 || !utf8.ValidString(g) {
 			return
@@ -127,6 +128,8 @@ func FuzzTexts(f *testing.F) {
 	f.Add("main", "dev", "refs/heads/main")
 	f.Add("", "a", "")
 	f.Add("a", "aa", "aaa")
+	f.Add("main", "dev", "mAin")
+	f.Add("MAIN", "d", "main")
 	f.Fuzz(func(t *testing.T, a, b, s string) {
 		if !utf8.ValidString(a) || !utf8.ValidString(b) || len(a)+len(b) > 60 {
 			return

@@ -1,6 +1,7 @@
 package logic_test
 
 import (
+	"fmt"
 	"math"
 	"net/netip"
 	"sync"
@@ -112,6 +113,11 @@ func TestSolve(t *testing.T) {
 		"lower case":                    {and(in("x", logic.MapASCII(logic.Text("main"), true)), not(in("x", logic.Text("main")))), sat},
 		"lower case has no upper":       {in("x", logic.MapASCII(logic.Text("Main"), true)), unsat},
 		"lower case of a prefix":        {and(in("x", logic.MapASCII(logic.Prefix("re"), true)), not(in("x", regexpOf(t, `(?s)[rR][eE].*`)))), unsat},
+		"upper case of a set":           {and(in("x", logic.MapASCII(regexpOf(t, `[C-M]`), false)), not(in("x", regexpOf(t, `[A-Z]`)))), sat},
+		"upper case of a size":          {and(in("x", logic.MapASCII(logic.Lengths(2, 2), false)), not(in("x", logic.Lengths(2, 2)))), unsat},
+		"a prefix of nothing":           {not(in("x", logic.Prefix(""))), unsat},
+		"a bad prefix":                  {in("x", logic.Prefix("\xff")), unsat},
+		"a bad glob":                    {in("x", logic.Glob("\xff*")), unsat},
 		"lengths":                       {and(in("x", logic.Lengths(3, -1)), in("x", logic.Lengths(0, 2))), unsat},
 		"code points, not bytes":        {and(in("x", logic.Text("é")), not(in("x", logic.Lengths(1, 1)))), unsat},
 		"everything but one":            {not(in("x", logic.Text("x"))), sat},
@@ -292,4 +298,46 @@ func TestCacheIsShared(t *testing.T) {
 		})
 	}
 	group.Wait()
+}
+
+func TestConst(t *testing.T) {
+	a, b := logic.Bool("a"), logic.Bool("b")
+	for name, test := range map[string]struct {
+		f         formula
+		value, ok bool
+	}{
+		"true":          {logic.True(), true, true},
+		"false":         {logic.False(), false, true},
+		"not false":     {not(logic.False()), true, true},
+		"nothing":       {and(), true, true},
+		"none":          {or(), false, true},
+		"one of a lie":  {and(a, logic.False()), false, true},
+		"or the truth":  {or(a, logic.True()), true, true},
+		"excluded":      {and(a, b, not(a)), false, true},
+		"either":        {or(a, b, not(a)), true, true},
+		"inner":         {and(and(a, b), not(a)), false, true},
+		"itself":        {logic.Iff(a, a), true, true},
+		"an atom":       {and(a, a, logic.True()), false, false},
+		"if true":       {logic.If(logic.True(), logic.True(), a), true, true},
+		"from nothing":  {logic.Implies(logic.False(), a), true, true},
+		"many excluded": {and(or(many(20)...), and(many(20)...), not(and(many(20)...))), false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if value, ok := test.f.Const(); value != test.value || ok != test.ok {
+				t.Errorf("%v, %v, want %v, %v", value, ok, test.value, test.ok)
+			}
+		})
+	}
+	all := many(20)
+	if value, ok := and(append(all, not(all[7]))...).Const(); value || !ok {
+		t.Error("a long conjunction with a contradiction is not false")
+	}
+}
+
+func many(n int) []formula {
+	out := make([]formula, n)
+	for i := range out {
+		out[i] = logic.Bool(logic.Var(fmt.Sprint("m", i)))
+	}
+	return out
 }

@@ -5,15 +5,9 @@ import (
 	"strconv"
 )
 
-// booleans decides literals over one boolean. Only an atom and its negation
-// contradict each other, which the search excludes; they are refused all the
-// same.
+// booleans decides the literal over one boolean: it has one atom, which is not
+// assumed both ways.
 func booleans(g []literal, m Model) verdict {
-	for _, l := range g {
-		if l.want != g[0].want {
-			return no()
-		}
-	}
 	m[g[0].x] = g[0].want
 	return yes()
 }

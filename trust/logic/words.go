@@ -17,14 +17,10 @@ func (c constraint) holds(s string) bool { return c.lang.contains(s) == c.want }
 // nothing can satisfy it.
 func flatten(cs []constraint) (out []constraint, ok bool) {
 	for _, c := range cs {
-		for c.lang != nil && c.lang.kind == complementOf {
+		for c.lang.kind == complementOf {
 			c = constraint{c.lang.parts[0], !c.want}
 		}
 		switch {
-		case c.lang == nil:
-			if c.want {
-				return nil, false
-			}
 		case c.lang.kind == anyText:
 			if !c.want {
 				return nil, false
