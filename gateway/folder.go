@@ -32,8 +32,8 @@ func ReadTrusts(dir string) ([]trust.Source, strictyaml.Findings) {
 	return readFolder(dir, func(name string) bool { return !trust.IsTestFile(name) })
 }
 
-// readTests reads all files of tests below dir, as [ReadTrusts] does documents.
-func readTests(dir string) ([]trust.Source, strictyaml.Findings) {
+// ReadTests reads all files of tests below dir, as [ReadTrusts] does documents.
+func ReadTests(dir string) ([]trust.Source, strictyaml.Findings) {
 	return readFolder(dir, trust.IsTestFile)
 }
 

@@ -91,7 +91,7 @@ func LoadTested(c Config, now time.Time) (*trust.Policy, strictyaml.Findings) {
 	if policy == nil {
 		return nil, findings
 	}
-	files, more := readTests(c.Trust)
+	files, more := ReadTests(c.Trust)
 	policy, unread := policy.WithTests(files)
 	findings = slices.Concat(findings, more, unread).Sorted()
 	if findings.HasErrors() {
