@@ -11,13 +11,13 @@ import (
 )
 
 // attackIssues are the issues whose work is done: all of their cases must hold.
-func attackIssues() []string { return []string{"1", "2"} }
+func attackIssues() []string { return []string{"1", "2", "3"} }
 
 // attackMaps are the tests of the attack cases by their ids, one map a subject.
 func attackMaps() []map[string]func(*testing.T) {
 	return []map[string]func(*testing.T){
 		tokenAttacks(), keyAttacks(), ssrfAttacks(), trustAttacks(),
-		cloudAttacks(),
+		cloudAttacks(), lintAttacks(),
 		formAttacks(), policyAttacks(), httpAttacks(), journalAttacks(), configAttacks(),
 	}
 }
