@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -23,6 +22,7 @@ import (
 type checking struct {
 	at, journal, explain string
 	strict               bool
+	part                 bool // of a folder that was named: what it does not use, others may
 }
 
 func trustCheckCommand(c *common) *cobra.Command {
@@ -64,7 +64,7 @@ failed; with --strict also when there is a warning.`,
 			if err != nil {
 				return c.refusedDocuments(err)
 			}
-			if len(args) > 0 {
+			if k.part = len(args) > 0; k.part {
 				config.Trust = args[0]
 			}
 			return c.checkTrusts(config, k, now)
@@ -82,10 +82,13 @@ failed; with --strict also when there is a warning.`,
 }
 
 func (c *common) checkTrusts(config gateway.Config, k checking, now time.Time) error {
-	options := check.Options{Now: now, Config: c.config}
+	options := check.Options{Now: now}
+	if !k.part {
+		options.Config = c.config
+	}
 	if k.journal != "" {
 		var err error
-		if options.LastUsed, options.Since, err = c.lastUsed(k.journal); err != nil {
+		if options.LastUsed, options.Since, err = c.use(config, k.journal); err != nil {
 			return err
 		}
 	}
@@ -227,30 +230,20 @@ func (c *common) explainFinding(id string) error {
 	return lines(c.io.out, "%s", strings.TrimRight(r.Page(), "\n"))
 }
 
-// lastUsed reads from a journal when each trust last allowed an exchange, and when
-// the journal begins.
-func (c *common) lastUsed(dir string) (used map[string]time.Time, since time.Time, err error) {
+// use reads from a journal when each trust last allowed an exchange, and when the
+// journal begins: what was not used before that is not known.
+func (c *common) use(config gateway.Config, dir string) (used map[string]time.Time, since time.Time, err error) {
 	fsys, err := journalFS(dir)
 	if err != nil {
 		return nil, since, err
 	}
-	done := c.progress("reading " + dir)
-	defer done()
-	return usedIn(fsys)
-}
-
-func usedIn(fsys fs.FS) (used map[string]time.Time, since time.Time, err error) {
-	used = map[string]time.Time{}
-	for r, err := range audit.Read(fsys) {
+	for first, err := range audit.Read(fsys) {
 		if err != nil {
 			return nil, since, err
 		}
-		if since.IsZero() || r.Time.Before(since) {
-			since = r.Time
-		}
-		if r.Event == audit.ExchangeAllowed && r.Time.After(used[r.Trust]) {
-			used[r.Trust] = r.Time
-		}
+		since = first.Time
+		break
 	}
-	return used, since, nil
+	used, err = c.lastAllowed(config, window{dirs: []string{dir}})
+	return used, since, err
 }

@@ -139,7 +139,9 @@ All other ids are in [the list of all findings](../reference/findings.md).
 	for risk := range byRisk {
 		risks = append(risks, risk)
 	}
-	slices.SortFunc(risks, func(a, b string) int { return cmp.Or(cmp.Compare(len(a[:strings.Index(a, " ")]), len(b[:strings.Index(b, " ")])), cmp.Compare(a, b)) })
+	slices.SortFunc(risks, func(a, b string) int {
+		return cmp.Or(cmp.Compare(len(a[:strings.Index(a, " ")]), len(b[:strings.Index(b, " ")])), cmp.Compare(a, b))
+	})
 	for _, risk := range risks {
 		fmt.Fprintf(&b, "| %s | %s |\n", risk, strings.Join(byRisk[risk], ", "))
 	}
