@@ -18,7 +18,7 @@ func (q *question) confirm(r trust.Rule, m logic.Model) (example *Example, errs 
 		return nil, false, err.Error()
 	}
 	lives := []time.Duration{0}
-	if q.guarding.read && q.pr.ttls(r.Condition).read {
+	if q.guarding.read {
 		lives = q.lifetimes(append(slices.Clone(q.guarding.written), q.pr.ttls(r.Condition).written...))
 	}
 	var last trust.Reason
@@ -71,12 +71,14 @@ func (q *question) show(m logic.Model, shows func(situation) (trust.Decision, bo
 	c := q.apply(q.plain(q.trust), m, q.asker, q.grant)
 	c.request.Target, c.request.Resource, c.request.Trust = q.grant.Target, q.grant.Resource, q.trust.Name
 	is := func(c situation) bool { _, ok := shows(c); return ok }
-	if c.at.Before(q.now) || !is(c) {
+	ways := c.whole()
+	i := slices.IndexFunc(ways, is)
+	if c.at.Before(q.now) || i < 0 {
 		return nil, false
 	}
-	c = q.readable(c, is)
+	c = q.readable(ways[i], is)
 	d, _ := shows(c)
-	if d.Allow && d.Grant.TTL != q.grant.TTL {
+	if c.request.TTL = 0; d.Allow && d.Grant.TTL != q.grant.TTL {
 		c.request.TTL = d.Grant.TTL
 	}
 	return q.example(c, d, is), true
@@ -93,15 +95,17 @@ func (q *question) readable(c situation, shows func(situation) bool) situation {
 			c = next
 		}
 	}
-	try(func(n *situation) { n.at, n.iat, n.exp = base.at, 0, 0 })
-	try(func(n *situation) { n.iat, n.exp = 0, 0 })
+	try(func(n *situation) { n.at, n.iat, n.exp = base.at, nil, nil })
+	try(func(n *situation) { n.iat, n.exp = nil, nil })
 	try(func(n *situation) { n.at = later(n.at, q.now) })
 	try(func(n *situation) { n.audience = base.audience })
 	try(func(n *situation) { n.request.Address = base.request.Address })
 	for _, id := range leaves(base.claims, c.claims) {
 		try(func(n *situation) { copyLeaf(n.claims, base.claims, id) })
 	}
+	try(func(n *situation) { n.request.Scopes, n.request.TTL = nil, 0 })
 	try(func(n *situation) { n.request.Scopes = nil })
+	try(func(n *situation) { n.request.TTL = 0 })
 	try(func(n *situation) { n.request.Trust, n.request.Resource = "", "" })
 	if c.request.Resource != "" {
 		try(func(n *situation) { n.request.Trust = "" })
@@ -145,7 +149,7 @@ func (q *question) example(c situation, d trust.Decision, shows func(situation) 
 	if few.claims["sub"] == "unknown" {
 		delete(few.claims, "sub")
 	}
-	if c.iat != 0 || c.exp != 0 {
+	if c.iat != nil || c.exp != nil {
 		few.claims["iat"], few.claims["exp"] = id.Claims["iat"], id.Claims["exp"]
 	}
 	e.Claims = few.claims

@@ -56,20 +56,46 @@ type situation struct {
 	audience string
 	request  trust.Request
 	at       time.Time
-	iat, exp int64 // 0: of a token that was issued just now
+	iat, exp *int64 // in seconds; nil: of a token that was issued just now
+	// fractions are the nanoseconds that a model has more than iat and exp.
+	fractions [2]int64
+}
+
+func second(n int64) *int64 { return &n }
+
+// whole are the ways to make whole seconds of a model's times, which is all that
+// a token has.
+func (c situation) whole() []situation {
+	out := []situation{c}
+	for i, fraction := range c.fractions {
+		if fraction == 0 {
+			continue
+		}
+		for _, d := range slices.Clone(out) {
+			if i == 0 {
+				d.iat = second(*d.iat + 1)
+			} else {
+				d.exp = second(*d.exp + 1)
+			}
+			out = append(out, d)
+		}
+	}
+	return out
 }
 
 // identity is what the token would prove. It is false where the verifier would
 // refuse it, because a claim that the workload id is made of is missing.
 func (s *state) identity(c situation, nonce bool) (trust.Identity, bool) {
 	claims := cloneMap(c.claims)
-	if c.iat == 0 {
-		c.iat = c.at.Unix()
+	iat := c.at.Unix()
+	if c.iat != nil {
+		iat = *c.iat
 	}
-	if c.exp == 0 {
-		c.exp = max(c.iat, c.at.Unix()) + 300
+	exp := max(iat, c.at.Unix()) + 300
+	if c.exp != nil {
+		exp = *c.exp
 	}
-	claims["iat"], claims["exp"] = c.iat, c.exp
+	claims["iat"], claims["exp"] = iat, exp
 	for alias, pointer := range s.table.known.Platform.Aliases {
 		if ref, ok := s.table.claims[pointer]; ok {
 			if v, has := ref.Get(claims); has {
@@ -80,7 +106,7 @@ func (s *state) identity(c situation, nonce bool) (trust.Identity, bool) {
 	text := func(name string) string { v, _ := claims[name].(string); return v }
 	id := trust.Identity{
 		Provider: s.table.provider, Subject: text("sub"), Issuer: text("iss"), Audience: c.audience, TokenID: text("jti"),
-		IssuedAt: time.Unix(c.iat, 0).UTC(), ExpiresAt: time.Unix(c.exp, 0).UTC(), Claims: claims, Nonce: nonce,
+		IssuedAt: time.Unix(iat, 0).UTC(), ExpiresAt: time.Unix(exp, 0).UTC(), Claims: claims, Nonce: nonce,
 	}
 	if make := s.table.known.WorkloadID; make != nil {
 		var err error
@@ -209,12 +235,13 @@ func (s *state) apply(c situation, m logic.Model, asker string, g trust.TrustGra
 
 func (s *state) put(c *situation, id string, v any) {
 	seconds := func() int64 { n, _ := v.(int64); return n / int64(time.Second) }
+	fraction := func() int64 { n, _ := v.(int64); return n % int64(time.Second) }
 	ref, ok := s.table.claims[id]
 	switch {
 	case id == "/iat":
-		c.iat = seconds()
+		c.iat, c.fractions[0] = second(seconds()), fraction()
 	case id == "/exp":
-		c.exp = seconds()
+		c.exp, c.fractions[1] = second(seconds()), fraction()
 	case !ok:
 	case id == "/nbf":
 		ref.Set(c.claims, seconds())
