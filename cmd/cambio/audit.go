@@ -172,9 +172,16 @@ func (c *common) journal() (fs.FS, error) {
 
 func auditShowCommand(c *common) *cobra.Command {
 	return &cobra.Command{
-		Use:     "show ID",
-		Short:   "Show the records of a decision: why it was denied, what it gave",
-		Long:    `Finds the records with this id, or of the decision with this id: the one that the answer carried as decision_id and in the header Cambio-Decision-Id.`,
+		Use:   "show ID",
+		Short: "Show the records of a decision: why it was denied, what it gave",
+		Long: `Finds the records with this id, or of the decision with this id: the one that the
+answer carried as decision_id and in the header Cambio-Decision-Id.
+
+Below them the decision is judged again, at its time and from what was recorded,
+with the documents on disk: each trust that was near, what each of its lines
+expected and found, and the smallest edit of it that would allow the request. It
+says so where the documents changed since, and where a line, or the verdict,
+depends on a claim that was not recorded.`,
 		Example: `  cambio audit show 0198c2f0-5b1e-7c3a-9d4e-2f6a8b0c1d2e`,
 		Args:    exactly("ID"),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -210,7 +217,13 @@ func auditShowCommand(c *common) *cobra.Command {
 					return err
 				}
 			}
-			if next := afterShow(records); next != "" && !c.json() {
+			trace := c.traceOf(config, records)
+			if trace != nil {
+				if err := c.printTrace(records[0].Decision, trace); err != nil {
+					return err
+				}
+			}
+			if next := afterShow(records, trace); next != "" && !c.json() {
 				c.io.say("  next: %s", next)
 			}
 			return nil
@@ -219,12 +232,14 @@ func auditShowCommand(c *common) *cobra.Command {
 }
 
 // afterShow is what the owner of a trust does next about a decision, or "".
-func afterShow(records []audit.Record) string {
+func afterShow(records []audit.Record, trace *traced) string {
 	for _, r := range slices.Backward(records) {
 		switch {
 		case r.Event != audit.ExchangeDenied && r.Event != audit.ExchangeDryRun:
 		case trust.Reason(r.Reason) == trust.ReasonStopped:
 			return "cambio stop list"
+		case explainable(trust.Reason(r.Reason)) && trace != nil:
+			return "if it is meant to be allowed, change the document and run: cambio trust check"
 		case explainable(trust.Reason(r.Reason)):
 			return fmt.Sprintf("cambio trust explain --provider %s --to %s --claims FILE; the caller gets FILE with: cambio whoami -o json",
 				pasteable(r.Provider, "PROVIDER"), pasteable(r.Target, "TARGET"))
@@ -240,7 +255,7 @@ func explainable(r trust.Reason) bool {
 		trust.ReasonNoMatchingTrust, trust.ReasonConditionFalse, trust.ReasonCELError, trust.ReasonCELBudget, trust.ReasonEventNotNamed,
 		trust.ReasonNetwork, trust.ReasonHours, trust.ReasonTrustExpired, trust.ReasonShadowOnly, trust.ReasonAmbiguousTrust,
 		trust.ReasonTargetNotGranted, trust.ReasonResourceNotGrant, trust.ReasonScopeNotGranted, trust.ReasonScopeMalformed,
-		trust.ReasonClaimMissing, trust.ReasonGuardrail,
+		trust.ReasonClaimMissing, trust.ReasonGrantUnfit, trust.ReasonNonceRequired, trust.ReasonGuardrail,
 	}, r)
 }
 
@@ -301,7 +316,7 @@ func (c *common) printRecord(r audit.Record, short bool) error {
 		return lines(c.io.out, "%s", line)
 	}
 	if short {
-		return lines(c.io.out, "%s", row(r))
+		return lines(c.io.out, "%s", visible(row(r)))
 	}
 	return c.printFields(line)
 }
@@ -326,7 +341,7 @@ func (c *common) printFields(line []byte) error {
 		if json.Unmarshal(value, &s) == nil {
 			text = s
 		}
-		if err := lines(c.io.out, "%-14s %s", name, text); err != nil {
+		if err := lines(c.io.out, "%-14s %s", name, visible(text)); err != nil {
 			return err
 		}
 	}

@@ -33,7 +33,7 @@ func TestAfterShow(t *testing.T) {
 		"flag as target": {with(func(r *audit.Record) { r.Target = "--config" }), fmt.Sprintf(explain, "github", "TARGET")},
 		"no provider":    {with(func(r *audit.Record) { r.Provider = "" }), fmt.Sprintf(explain, "PROVIDER", "orders-api")},
 	} {
-		if got := afterShow([]audit.Record{c.record}); got != c.want {
+		if got := afterShow([]audit.Record{c.record}, nil); got != c.want {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}

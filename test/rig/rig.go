@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -467,11 +468,29 @@ func (r *Rig) Unavailable(a Answer, reasons ...string) {
 	}
 }
 
+// hintForm is what a caller may be told beyond the fixed sentence: words of ours,
+// and names of claims. No value has this form.
+var hintForm = regexp.MustCompile(`^((The claims? [\w, /.-]+ (is not one|are not ones) that the trust takes\.|The token lacks the claims? [\w, /.-]+, which the trust asks for\.|` +
+	`(A condition|Conditions) over the [\w', /.-]+ (does|do) not hold\.|The (caller's address|time) is outside the (networks|hours) that the trust takes\.)( |$))+$`)
+
+// hinting are the reasons that come with a hint.
+func hinting() []string {
+	return []string{"condition-false", "cel-error", "cel-budget", "event-not-named", "network-not-allowed", "outside-hours", "no-matching-trust"}
+}
+
 // Refused fails the test unless the answer is this refusal, and recorded.
 func (r *Rig) Refused(a Answer, status int, code, text string, reasons ...string) {
 	r.T.Helper()
 	want := map[string]any{"error": code, "error_description": text, "decision_id": a.Decision}
-	if a.Status != status || len(a.Body) != 3 || a.Body["error"] != want["error"] || a.Body["error_description"] != want["error_description"] || a.Body["decision_id"] != want["decision_id"] {
+	members := len(want)
+	_, hinted := a.Body["error_hint"]
+	if hinted {
+		members++
+		if !hintForm.MatchString(a.Text("error_hint")) {
+			r.T.Errorf("a hint of another form: %s", a.Raw)
+		}
+	}
+	if a.Status != status || len(a.Body) != members || a.Body["error"] != want["error"] || a.Body["error_description"] != want["error_description"] || a.Body["decision_id"] != want["decision_id"] {
 		r.T.Errorf("got %d %s, want %d %v", a.Status, a.Raw, status, want)
 		return
 	}
@@ -491,6 +510,9 @@ func (r *Rig) Refused(a Answer, status int, code, text string, reasons ...string
 	})
 	if rec.Event != audit.ExchangeDenied && rec.Event != audit.ExchangeFailed && rec.Event != audit.ExchangeDryRun {
 		r.T.Errorf("recorded as %s", rec.Event)
+	}
+	if hinted && !slices.Contains(hinting(), rec.Reason) {
+		r.T.Errorf("a hint for %s: %s", rec.Reason, a.Raw)
 	}
 	if !slices.Contains(reasons, rec.Reason) && !slices.Contains(reasons, "any") {
 		r.T.Errorf("recorded with reason %s, want one of %v", rec.Reason, reasons)
