@@ -51,6 +51,7 @@ type figures struct {
 	checked int
 	aws     awsFigures
 	stalled stalledFigures
+	tools   toolFigures
 
 	resident int64 // with someTrusts and manyTokens
 	started  time.Duration
@@ -121,6 +122,11 @@ func (f *figures) printDecisions(out io.Writer) {
 		fewTrusts, f.few, mostTrusts, f.most, f.most/f.few, f.shared, f.shared/f.few)
 }
 
+func (f *figures) printTools(out io.Writer) {
+	fmt.Fprintf(out, "check and test of %d documents: %.2f s; %d invariants over %d trusts: %.2f s; %d recorded decisions judged again: %.1f s\n",
+		checkedTrusts, f.tools.Check, provenClaims, provenTrusts, f.tools.Prove, judgedRecords, f.tools.Backtest)
+}
+
 // printGates reports whether every figure is as promised.
 func (f *figures) printGates(out io.Writer) bool {
 	r := f.rows[embedded][64]
@@ -134,6 +140,9 @@ func (f *figures) printGates(out io.Writer) bool {
 		{"CPU with Redis over embedded at 64 connections", f.rows[withRedis][64].Embedded, maxRedisRatio},
 		{"decision over 100,000 trusts, by 10", f.most / f.few, maxDecisionRatio},
 		{"start with 10,000 trusts, s", f.started.Seconds(), maxStartSeconds},
+		{"check and test of 10,000 documents, s", f.tools.Check, maxCheckSecs},
+		{"20 invariants over 1,000 trusts, s", f.tools.Prove, maxProveSecs},
+		{"1,000,000 decisions judged again, s", f.tools.Backtest, maxJudgeSecs},
 		{"resident memory, MB", float64(f.resident) / (1 << 20), maxResidentMB},
 	} {
 		verdict := "PASS"
@@ -160,7 +169,7 @@ func (f *figures) write(file string) error {
 		return out
 	}
 	b, err := json.MarshalIndent(map[string]any{
-		"embedded": rows(embedded), "redis": rows(withRedis), "parts": f.parts, "aws": f.aws, "stalled": f.stalled,
+		"embedded": rows(embedded), "redis": rows(withRedis), "parts": f.parts, "aws": f.aws, "stalled": f.stalled, "tools": f.tools,
 		"decision_ns": map[string]float64{
 			strconv.Itoa(fewTrusts): f.few, strconv.Itoa(mostTrusts): f.most, strconv.Itoa(mostTrusts) + "_one_owner": f.shared,
 		},

@@ -112,6 +112,10 @@ func measure(ctx context.Context, dir, profiles string, out io.Writer) error {
 		return fmt.Errorf("decisions: %w", err)
 	}
 	f.printDecisions(out)
+	if err := b.tools(ctx, f); err != nil {
+		return fmt.Errorf("the tools for trust documents: %w", err)
+	}
+	f.printTools(out)
 	if err := f.write(resultFile); err != nil {
 		return err
 	}

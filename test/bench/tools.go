@@ -1,0 +1,174 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+)
+
+// The sizes at which the tools for trust documents are measured, and what they
+// may take. Each is the whole command, from its start to its end.
+const (
+	checkedTrusts  = 10_000
+	provenTrusts   = 1_000
+	provenClaims   = 20
+	judgedRecords  = 1_000_000
+	maxCheckSecs   = 5.0
+	maxJudgeSecs   = 60.0
+	maxProveSecs   = 10.0
+	recordsEvery   = 7 * time.Second // apart; a million are some eighty days
+	refusedOneIn   = 10
+	recordsHistory = judgedRecords * recordsEvery
+)
+
+// toolFigures are the tools' part of bench.json, in seconds.
+type toolFigures struct {
+	Check    float64 `json:"check_10000_documents_s"` // lint and tests
+	Prove    float64 `json:"prove_20_invariants_1000_trusts_s"`
+	Backtest float64 `json:"backtest_1000000_records_s"`
+}
+
+// tools measures the program itself, as its user would: best of two, for the
+// first run also reads the files from the disk.
+func (b *bench) tools(ctx context.Context, f *figures) error {
+	program := filepath.Join(b.dir, "cambio")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", program, "./cmd/cambio") //nolint:gosec // our own program
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("build: %w\n%s", err, out)
+	}
+	checked, err := b.fleet("checked", checkedTrusts, 0)
+	if err != nil {
+		return err
+	}
+	if f.tools.Check, err = fastest(ctx, checked, program, "trust", "check"); err != nil {
+		return err
+	}
+	proven, err := b.fleet("proven", provenTrusts, provenClaims)
+	if err != nil {
+		return err
+	}
+	if f.tools.Prove, err = fastest(ctx, proven, program, "trust", "prove"); err != nil {
+		return err
+	}
+	if err := history(filepath.Join(proven, "state", "journal")); err != nil {
+		return err
+	}
+	f.tools.Backtest, err = fastest(ctx, proven, program, "trust", "backtest", "--journal", "state/journal")
+	return err
+}
+
+// fastest is the shorter of two runs, in seconds.
+func fastest(ctx context.Context, dir, program string, args ...string) (float64, error) {
+	best := 0.0
+	for range 2 {
+		cmd := exec.CommandContext(ctx, program, args...) //nolint:gosec // our own program
+		cmd.Dir = dir
+		var said bytes.Buffer
+		cmd.Stderr = &said
+		began := time.Now()
+		if err := cmd.Run(); err != nil {
+			return 0, fmt.Errorf("%v: %w\n%s", args, err, said.Bytes())
+		}
+		if took := time.Since(began).Seconds(); best == 0 || took < best {
+			best = took
+		}
+	}
+	return best, nil
+}
+
+// fleet writes a configuration with documents of many repositories, no two alike:
+// refs by equality and by glob, environments, conditions that differ, tests; and
+// guardrails and invariants above them.
+func (b *bench) fleet(name string, trusts, invariants int) (string, error) {
+	dir, err := b.folder(setup{name: name})
+	if err != nil {
+		return "", err
+	}
+	write := func(file, text string) {
+		err = errors.Join(err, os.WriteFile(filepath.Join(dir, "trust", file), []byte(text), 0o600))
+	}
+	for i := range trusts {
+		write(fmt.Sprintf("%06d.yaml", i), fleetDocument(i))
+	}
+	for i, forbid := range []string{
+		`claims.event_name in ["pull_request", "pull_request_target"]`,
+		`claims.repository_visibility == "public" && claims.runner_environment != "github-hosted"`,
+		`request.time - identity.issued_at > duration("1h")`,
+	} {
+		write(fmt.Sprintf("guardrail-%d.yaml", i), fmt.Sprintf("guardrail: rule-%d\nowner: security@bench.example\npurpose: One of three\nfrom: [github]\nforbid: '%s'\n", i, forbid))
+	}
+	forms := []string{
+		`never: 'claims.event_name == "pull_request"'`,
+		`always: 'claims.repository_owner_id == "9919"'`,
+		`always: 'grant.ttl <= duration("%dm")'`,
+		`never: 'claims.runner_environment == "self-hosted" && !claims.ref.startsWith("refs/heads/release-%d")'`,
+		`never: 'claims.ref.startsWith("refs/pull/%d")'`,
+	}
+	for i := range invariants {
+		text := forms[i%len(forms)]
+		if i%len(forms) >= 2 {
+			text = fmt.Sprintf(text, 30+i)
+		}
+		write(fmt.Sprintf("invariant-%d.yaml", i), fmt.Sprintf("invariant: claim-%d\nowner: security@bench.example\npurpose: One of many\nfrom: [github]\n%s\n", i, text))
+	}
+	return dir, err
+}
+
+func fleetDocument(i int) string {
+	ref := []string{"refs/heads/main", `{glob: "refs/tags/v*"}`, `[refs/heads/main, refs/heads/next]`}[i%3]
+	return fmt.Sprintf(`name: trust-%[1]d
+owner: team-%[2]d@bench.example
+purpose: The deploy workflow of repository %[1]d reads orders
+from: github
+match:
+  repository_owner_id: "9919"
+  repository_id: %[3]q
+  environment: deploy-%[4]d
+  ref: %[5]s
+when:
+  - claims.job_workflow_ref == "bench/app/.github/workflows/deploy-%[6]d.yml@refs/heads/main" && claims.runner_environment == "github-hosted"
+grants:
+  - {to: %[7]s, scopes: ["orders:read"], ttl: 15m}
+tests:
+  - {name: its workflow may, claims: {job_workflow_ref: bench/app/.github/workflows/deploy-%[6]d.yml@refs/heads/main}, ask: {to: %[7]s}, expect: allow}
+  - {name: another may not, claims: {job_workflow_ref: bench/app/.github/workflows/try.yml@refs/heads/main}, ask: {to: %[7]s}, expect: deny}
+`, i, i%50, repository{number: i}.id(), i%20, ref, i%100, target)
+}
+
+// history writes a journal of decisions about the fleet. It is read as any other;
+// its chain is not verified by who judges again.
+func history(dir string) (err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	out, err := os.Create(filepath.Join(dir, "00000001.jsonl")) //nolint:gosec // in our own folder
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	w := bufio.NewWriterSize(out, 1<<20)
+	at := time.Now().UTC().Add(-recordsHistory)
+	for seq := range judgedRecords {
+		at = at.Add(recordsEvery)
+		i := seq % provenTrusts
+		runner, verdict := "github-hosted", `"event":"exchange.allowed"`
+		if seq%refusedOneIn == 0 {
+			runner, verdict = "self-hosted", `"event":"exchange.denied","reason":"condition-false"`
+		}
+		ref := []string{"refs/heads/main", "refs/tags/v1.2", "refs/heads/next"}[i%3]
+		fmt.Fprintf(w, `{"id":"01a2%04x-%04x-7000-8000-%012x","seq":%d,"time":%q,"replica":"bench",%s,"decision":"01a2%04x-%04x-7000-9000-%012x",`+
+			`"provider":"github","workload":"spiffe://bench/github/9919/%s","subject":"repo:bench/app","trust":"trust-%d","target":%q,"scope":"orders:read","ttl":900,"address":"10.1.%d.%d",`+
+			`"claims":{"environment":"deploy-%d","event_name":"push","exp":%d,"iat":%d,"iss":"https://token.actions.githubusercontent.com","job_workflow_ref":"bench/app/.github/workflows/deploy-%d.yml@refs/heads/main",`+
+			`"ref":%q,"ref_type":"branch","repository":"bench/app","repository_id":%q,"repository_owner":"bench","repository_owner_id":"9919","repository_visibility":"private","run_attempt":"1","runner_environment":%q,`+
+			`"workflow_ref":"bench/app/.github/workflows/deploy.yml@refs/heads/main"},"prev":"%064x"}`+"\n",
+			seq>>16, seq&0xffff, seq, seq+1, at.Format(time.RFC3339Nano), verdict, seq>>16, seq&0xffff, seq,
+			repository{number: i}.id(), i, target, seq%256, seq%4, i%20, at.Unix()+300, at.Unix(), i%100, ref, repository{number: i}.id(), runner, seq)
+	}
+	return w.Flush()
+}
