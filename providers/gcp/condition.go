@@ -57,29 +57,23 @@ func mapped(text string) ([]string, error) {
 
 // selected takes a.b["c"] apart.
 func selected(e ast.Expr) (root string, path []string) {
-	switch kind := e.Kind(); {
-	case kind == ast.IdentKind:
+	if e.Kind() == ast.IdentKind {
 		return e.AsIdent(), nil
-	case kind == ast.SelectKind:
-		s := e.AsSelect()
-		if s.IsTestOnly() {
-			return "", nil
-		}
-		root, path = selected(s.Operand())
-		return root, append(path, s.FieldName())
-	case kind == ast.CallKind:
-		c := e.AsCall()
-		if c.FunctionName() != operators.Index || len(c.Args()) != 2 {
-			return "", nil
-		}
-		name, ok := text(c.Args()[1])
-		if !ok {
-			return "", nil
-		}
-		root, path = selected(c.Args()[0])
-		return root, append(path, name)
 	}
-	return "", nil
+	if e.Kind() == ast.SelectKind && !e.AsSelect().IsTestOnly() {
+		root, path = selected(e.AsSelect().Operand())
+		return root, append(path, e.AsSelect().FieldName())
+	}
+	if e.Kind() != ast.CallKind || e.AsCall().FunctionName() != operators.Index {
+		return "", nil
+	}
+	args := e.AsCall().Args()
+	name, ok := text(args[1])
+	if !ok {
+		return "", nil
+	}
+	root, path = selected(args[0])
+	return root, append(path, name)
 }
 
 func text(e ast.Expr) (string, bool) {
