@@ -39,3 +39,7 @@ func Fields(p Part) []string {
 	}
 	return nil
 }
+
+// ClaimNames are the names and aliases that documents may use for the claims of an
+// identity provider's tokens, sorted; JSON pointers stand for the same.
+func (p Provider) ClaimNames() []string { return newClaimSchema(p).names }

@@ -85,7 +85,7 @@ func (r *reader) expected(t *testCase, n *strictyaml.Node) {
 	}
 	t.allow = verdict == "allow"
 	if reason := n.Get("reason"); reason != nil {
-		t.reason = Reason(r.oneOf(reason, denials()...))
+		t.reason = Reason(r.oneOf(reason, Denials()...))
 		if verdict == "allow" {
 			r.Error(reason, FindingInvalid, "a reason is why something is denied", "leave reason out, or write expect: deny")
 		}
@@ -98,9 +98,9 @@ func (r *reader) expected(t *testCase, n *strictyaml.Node) {
 	}
 }
 
-// denials are the reasons that a test can expect: those of [Policy.Decide] but
+// Denials are the reasons that a test can expect: those of [Policy.Decide] but
 // for stops and nonces, of which a test knows nothing.
-func denials() []string {
+func Denials() []string {
 	reasons := []Reason{
 		ReasonNoMatchingTrust, ReasonConditionFalse, ReasonCELError, ReasonCELBudget, ReasonEventNotNamed, ReasonNetwork,
 		ReasonHours, ReasonTrustExpired, ReasonShadowOnly, ReasonAmbiguousTrust, ReasonTargetNotGranted, ReasonResourceNotGrant,

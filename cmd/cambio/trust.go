@@ -18,7 +18,7 @@ import (
 )
 
 func trustCommand(c *common) *cobra.Command {
-	return group("trust", "Check, explain and write trust documents", trustCheckCommand(c), trustTestCommand(c), trustFmtCommand(c), trustExplainCommand(c), trustInitCommand(c), trustImportCommand(c), trustBacktestCommand(c), trustWhoCanCommand(c), trustWhatCanCommand(c), trustGraphCommand(c), trustDiffCommand(c))
+	return group("trust", "Check, explain and write trust documents", trustCheckCommand(c), trustTestCommand(c), trustFmtCommand(c), trustSchemaCommand(c), trustExplainCommand(c), trustInitCommand(c), trustImportCommand(c), trustBacktestCommand(c), trustTightenCommand(c), trustWhoCanCommand(c), trustWhatCanCommand(c), trustGraphCommand(c), trustDiffCommand(c))
 }
 
 // failures are the tests that failed, as findings: one form for all that is
