@@ -263,3 +263,9 @@ func (a *again) lines(ask trust.Request) []trust.Line {
 		return ok && !a.known.Claim(ref)
 	})
 }
+
+// Token is the identity as the record tells of it, and which claims are known.
+func (j *Judge) Token(r *Record) (id trust.Identity, known func(trust.ClaimRef) bool) {
+	a := j.again(r)
+	return a.id, a.known.Claim
+}
