@@ -54,7 +54,8 @@ func FuzzRegexp(f *testing.F) {
 		{`^$`, ""},
 		{`a$b`, "ab"},
 		{`x*\z`, "xx"},
-		{`(|a)+`, "a"}, {`(?ms)a$.*`, "ab"},
+		{`(|a)+`, "a"},
+		{`(?ms)a$.*`, "ab"},
 	} {
 		f.Add(seed[0], seed[1])
 	}
