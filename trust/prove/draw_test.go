@@ -149,8 +149,15 @@ func (d drawing) atom() string {
 // of the time the invariant follows from what all trusts say, or almost does.
 func (d drawing) documents() []string {
 	var docs []string
-	shared, kind, rule := "", pick(d, "never", "always"), d.condition(2)
-	if d.chance(55) {
+	shared, lines, kind, rule := "", "", pick(d, "never", "always"), d.condition(2)
+	switch n := d.IntN(100); {
+	case n < 8:
+		lines = "access: {networks: [10.1.0.0/16]}\n"
+		kind, rule = "always", `request.address.startsWith("10.1.") || `+d.atom()
+	case n < 16:
+		lines = "  ref: {glob: \"refs/heads/*\"}\n"
+		kind, rule = "never", `claims.ref.matches("refs/heads/.*/.*")`
+	case n < 60:
 		shared = d.condition(1)
 		switch d.IntN(4) {
 		case 0:
@@ -165,7 +172,7 @@ func (d drawing) documents() []string {
 		}
 	}
 	for i := range 1 + d.IntN(2) {
-		docs = append(docs, d.trust("tr"+strconv.Itoa(i), shared))
+		docs = append(docs, d.trust("tr"+strconv.Itoa(i), shared, lines))
 	}
 	if len(docs) < 3 && d.chance(30) && !strings.HasPrefix(docs[0], "guardrail") {
 		docs = append(docs, guardrail(d.condition(1)))
@@ -173,11 +180,15 @@ func (d drawing) documents() []string {
 	return append(docs, invariant(kind, rule))
 }
 
-func (d drawing) trust(name, shared string) string {
+func (d drawing) trust(name, shared, lines string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "name: %s\nowner: o\npurpose: p\nfrom: ci\nmatch:\n  repository_id: %q\n", name, strconv.Itoa(1+d.IntN(2)))
 	for _, claim := range []string{"ref", "repository", "event_name", "environment", "ref_type"} {
 		w := func() string { return pick(d, words()[claim]...) }
+		if claim == "ref" && strings.HasPrefix(lines, "  ref") {
+			b.WriteString(lines)
+			continue
+		}
 		switch d.IntN(5) {
 		case 0:
 			fmt.Fprintf(&b, "  %s: %q\n", claim, w())
@@ -205,7 +216,9 @@ func (d drawing) trust(name, shared string) string {
 	if d.chance(15) {
 		b.WriteString("expires: 2026-12-01\n")
 	}
-	if d.chance(20) {
+	if strings.HasPrefix(lines, "access") {
+		b.WriteString(lines)
+	} else if d.chance(20) {
 		fmt.Fprintf(&b, "access: {%s}\n", pick(d, "networks: [10.1.0.0/16]", `hours: "Mon-Fri 08:00-18:00 Europe/Zurich"`))
 	}
 	b.WriteString("grants:\n")

@@ -93,7 +93,7 @@ func longest(req trust.Request) trust.Request { req.TTL = 0; return req }
 // breaks, and what it shows breaks.
 func TestAgrees(t *testing.T) {
 	t.Parallel()
-	const policies, draws = 1500, 60
+	const policies, draws = 500, 60
 	count := map[prove.Verdict]int{}
 	for seed := range uint64(policies) {
 		verdict, wrong := compare(t, seed, decide, draws)
@@ -161,7 +161,7 @@ func TestFindsBugs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for seed := range uint64(4000) {
+			for seed := range uint64(1000) {
 				if _, wrong := compare(t, seed, by, 120); wrong != "" {
 					t.Logf("found with seed %d", seed)
 					return
