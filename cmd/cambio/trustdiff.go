@@ -109,7 +109,7 @@ func (c *common) compared(ctx context.Context, q comparison) (diff.Report, error
 	if err != nil {
 		return diff.Report{}, err
 	}
-	return diff.Compare(ctx, before, after, diff.Options{Now: now, Settings: gateway.Settings(oldConfig, config)}), nil
+	return diff.Compare(ctx, before, after, diff.Options{Now: now, Settings: gateway.Settings(oldConfig, config)})
 }
 
 // version is one side: a folder, where there is one of this name, or a revision.

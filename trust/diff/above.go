@@ -61,9 +61,9 @@ func (d *differ) guardrails() []Item {
 		switch {
 		case p.same():
 		case p.before == nil:
-			item.Lines = []Line{minus("forbids " + ofProviders(*p.after) + words.Condition(p.after.Condition.Source))}
+			item.Lines = []Line{{Sign: Minus, Text: "forbids " + ofProviders(*p.after) + words.Condition(p.after.Condition.Source), Effect: Shrinks}}
 		case p.after == nil:
-			item.Lines = []Line{plus("no longer forbids " + ofProviders(*p.before) + words.Condition(p.before.Condition.Source))}
+			item.Lines = []Line{{Sign: Plus, Text: "no longer forbids " + ofProviders(*p.before) + words.Condition(p.before.Condition.Source), Effect: Grows}}
 		default:
 			item.Lines = guardrail(*p.before, *p.after)
 		}

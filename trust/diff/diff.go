@@ -7,9 +7,12 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"cambio/trust"
+	"cambio/trust/prove"
+	"cambio/trust/words"
 )
 
 // Effect is what a change does to access.
@@ -71,29 +74,30 @@ type Line struct {
 	Effect Effect `json:"effect"`
 
 	handling bool // not of who gets it, but of what becomes of a token or a credential
+	// about is the trust with no more than the line speaks of, where that can be
+	// proven by itself, and still is what to say where the proof tells otherwise.
+	about *trust.Trust
+	still string
 }
 
-func plus(text string) Line            { return Line{Sign: Plus, Text: text, Effect: Grows} }
-func minus(text string) Line           { return Line{Sign: Minus, Text: text, Effect: Shrinks} }
+// plus says that the workloads of a trust may get its grants; more is said behind.
+func plus(t trust.Trust, more string) Line {
+	who, what := words.Workloads(t), words.Grants(t.Grants)
+	return Line{Sign: Plus, Text: who + " may get " + what + more, Effect: Grows, about: &t, still: who + " may get " + what + ", as before"}
+}
+
+// minus says that they no longer may.
+func minus(t trust.Trust, more string) Line {
+	who, what := words.Workloads(t), words.Grants(t.Grants)
+	return Line{Sign: Minus, Text: who + " may no longer get " + what + more, Effect: Shrinks, about: &t, still: who + " still may get " + what}
+}
+
 func tilde(text string, e Effect) Line { return Line{Sign: Tilde, Text: text, Effect: e} }
 func equal(text string) Line           { return Line{Sign: Equal, Text: text, Effect: None} }
 
 // handled is a line about what becomes of a token or a credential.
 func handled(text string, e Effect) Line {
 	return Line{Sign: Tilde, Text: text, Effect: e, handling: true}
-}
-
-// Example is a request that one of the two policies allows and the other does
-// not.
-type Example struct {
-	Provider string         `json:"provider"`
-	Claims   map[string]any `json:"claims"`
-	Trust    string         `json:"trust"` // by which it is allowed
-	Target   string         `json:"target"`
-	Resource string         `json:"resource,omitempty"`
-	Scopes   []string       `json:"scopes,omitempty"`
-	Address  string         `json:"from_address,omitempty"` // "" unknown
-	At       time.Time      `json:"at"`
 }
 
 // Item is one thing of a policy that changed.
@@ -105,8 +109,8 @@ type Item struct {
 	Effect Effect `json:"effect"`
 	Lines  []Line `json:"changes"`
 	// Gained and Lost are examples of what it does, where it does any.
-	Gained *Example `json:"gained,omitempty"`
-	Lost   *Example `json:"lost,omitempty"`
+	Gained *prove.Example `json:"gained,omitempty"`
+	Lost   *prove.Example `json:"lost,omitempty"`
 	// Why says why the effect is not decided.
 	Why string `json:"why,omitempty"`
 }
@@ -129,21 +133,28 @@ type Options struct {
 }
 
 // Compare says what changes when the new policy takes the old one's place. Both
-// may be large: what did not change is passed over.
-func Compare(ctx context.Context, before, after *trust.Policy, o Options) Report {
-	d := newDiffer(ctx, before, after, o)
+// may be large: what did not change is passed over. A cancelled context leaves
+// undecided what is not answered yet.
+func Compare(ctx context.Context, before, after *trust.Policy, o Options) (Report, error) {
+	d := &differ{ctx: ctx, now: o.Now, settings: o.Settings}
+	var err error
+	if d.before, err = newSide(before, o.Now); err != nil {
+		return Report{}, err
+	}
+	if d.after, err = newSide(after, o.Now); err != nil {
+		return Report{}, err
+	}
 	r := Report{Old: before.SHA256(), New: after.SHA256(), Effect: None, Items: []Item{}}
-	r.Items = append(r.Items, d.trusts()...)
-	r.Items = append(r.Items, d.guardrails()...)
-	r.Items = append(r.Items, d.invariants()...)
-	r.Items = append(r.Items, d.world()...)
+	for _, items := range [][]Item{d.compareTrusts(), d.guardrails(), d.invariants(), d.world()} {
+		r.Items = append(r.Items, items...)
+	}
 	for i := range r.Items {
 		r.Effect = r.Effect.and(r.Items[i].Effect)
 	}
 	slices.SortStableFunc(r.Items, func(a, b Item) int {
 		return cmp.Or(cmp.Compare(weight(a.Effect), weight(b.Effect)), cmp.Compare(a.Kind.weight(), b.Kind.weight()), cmp.Compare(a.Name, b.Name))
 	})
-	return r
+	return r, nil
 }
 
 // weight brings what must be looked at to the top.
@@ -161,24 +172,29 @@ type differ struct {
 	before, after *side
 	now           time.Time
 	settings      []Setting
+	changed       map[string]bool // names of the trusts of after that changed
 }
 
 // side is one of the two policies.
 type side struct {
-	policy *trust.Policy
-	trusts []trust.Trust
-	byName map[string]*trust.Trust
+	policy  *trust.Policy
+	prover  *prove.Prover
+	trusts  []trust.Trust
+	byName  map[string]*trust.Trust
+	leading map[access][]int
+	near    func() *neighbours
 }
 
-func newSide(p *trust.Policy) *side {
-	s := &side{policy: p, trusts: p.All()}
-	s.byName = make(map[string]*trust.Trust, len(s.trusts))
+func newSide(p *trust.Policy, now time.Time) (*side, error) {
+	prover, err := prove.New(p, now)
+	if err != nil {
+		return nil, err
+	}
+	s := &side{policy: p, prover: prover, trusts: p.All()}
+	s.leading, s.byName = leads(s.trusts), make(map[string]*trust.Trust, len(s.trusts))
+	s.near = sync.OnceValue(func() *neighbours { return newNeighbours(s.trusts) })
 	for i := range s.trusts {
 		s.byName[s.trusts[i].Name] = &s.trusts[i]
 	}
-	return s
-}
-
-func newDiffer(ctx context.Context, before, after *trust.Policy, o Options) *differ {
-	return &differ{ctx: ctx, before: newSide(before), after: newSide(after), now: o.Now, settings: o.Settings}
+	return s, nil
 }

@@ -14,17 +14,23 @@ func grants(before, after trust.Trust) []Line {
 	for _, g := range after.Grants {
 		old := grantOf(before, g)
 		if old == nil {
-			lines = append(lines, plus(words.Workloads(after)+" may get "+words.Grant(g)))
+			lines = append(lines, plus(only(after, g), ""))
 			continue
 		}
 		lines = append(lines, grant(*old, g)...)
 	}
 	for _, g := range before.Grants {
 		if grantOf(after, g) == nil {
-			lines = append(lines, minus(words.Workloads(before)+" may no longer get "+words.Grant(g)))
+			lines = append(lines, minus(only(before, g), ""))
 		}
 	}
 	return lines
+}
+
+// only is the trust with one of its grants.
+func only(t trust.Trust, g trust.TrustGrant) trust.Trust {
+	t.Grants = []trust.TrustGrant{g}
+	return t
 }
 
 func grantOf(t trust.Trust, g trust.TrustGrant) *trust.TrustGrant {

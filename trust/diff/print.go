@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 
+	"cambio/trust"
+	"cambio/trust/prove"
 	"cambio/trust/words"
 )
 
@@ -24,17 +26,15 @@ func (r Report) Summary() string {
 		return fmt.Sprintf("No change of access; %s otherwise.", changes(len(r.Items)))
 	}
 	var parts []string
-	add := func(n int, text string) {
-		if n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n, text))
+	for _, c := range []struct {
+		effect Effect
+		verb   string
+	}{{Grows, "grows"}, {Both, "grows and shrinks"}, {Undecided, "may grow, which is not decided,"}, {Shrinks, "shrinks"}, {None, "stays the same"}} {
+		if n := counts[c.effect]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%s in %d", c.verb, n))
 		}
 	}
-	add(counts[Grows], "gain access")
-	add(counts[Both], "gain and lose access")
-	add(counts[Undecided], "may gain access, which could not be decided")
-	add(counts[Shrinks], "lose access")
-	add(counts[None], "without a change of access")
-	return fmt.Sprintf("%s: %s.", changes(len(r.Items)), strings.Join(parts, ", "))
+	return fmt.Sprintf("%s: access %s.", changes(len(r.Items)), strings.Join(parts, ", "))
 }
 
 func changes(n int) string {
@@ -73,31 +73,29 @@ func (i Item) lines() []string {
 		out = append(out, string(l.Sign)+" "+l.Text)
 	}
 	switch {
-	case i.Effect == None && len(i.Lines) > 0 && i.Lines[0].Sign != Equal:
+	case i.Effect == None && i.Why != "":
 		out = append(out, "= no change of access: "+i.Why)
 	case i.Effect == Undecided:
 		out = append(out, "? "+i.Why)
 	}
 	if i.Gained != nil {
-		out = append(out, "  newly allowed, for example: "+i.Gained.String())
+		out = append(out, "  newly allowed, for example: "+inWords(*i.Gained))
 	}
 	if i.Lost != nil {
-		out = append(out, "  no longer allowed, for example: "+i.Lost.String())
+		out = append(out, "  no longer allowed, for example: "+inWords(*i.Lost))
 	}
 	return out
 }
 
-// String says the example in words.
-func (e Example) String() string {
-	s := e.Provider + " with " + words.Token(e.Claims) + " asks for " + words.One(e.Target)
-	if e.Resource != "" {
-		s += " " + words.Plain(e.Resource, "")
+// inWords says an example: who gets what, from where and when.
+func inWords(e prove.Example) string {
+	got := trust.TrustGrant{Target: e.Grant.Target, Resource: e.Grant.Resource, Scopes: e.Grant.Scopes, TTL: e.Grant.TTL.Round(time.Second)}
+	s := e.Provider + " with " + words.Token(e.Claims) + " gets " + words.Grant(got)
+	if e.Request.Trust != "" {
+		s += " by trust " + words.One(e.Request.Trust)
 	}
-	if len(e.Scopes) > 0 {
-		s += " (" + words.Scopes(e.Scopes) + ")"
-	}
-	if e.Address != "" {
-		s += " from " + words.One(e.Address)
+	if e.Request.Address.IsValid() {
+		s += " from " + e.Request.Address.String()
 	}
 	return s + " at " + e.At.UTC().Format(time.RFC3339)
 }

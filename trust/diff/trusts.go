@@ -1,7 +1,10 @@
 package diff
 
 import (
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"cambio/trust"
 	"cambio/trust/words"
@@ -12,15 +15,33 @@ type pair struct {
 	before, after *trust.Trust
 }
 
-// trusts compares the trusts of both policies.
-func (d *differ) trusts() []Item {
-	var items []Item
-	for _, p := range d.pairs() {
-		if item := d.trust(p); len(item.Lines) > 0 {
-			items = append(items, item)
+// compareTrusts compares the trusts of both policies, on all processors.
+func (d *differ) compareTrusts() []Item {
+	pairs := slices.DeleteFunc(d.pairs(), func(p pair) bool { return p.same() })
+	d.changed = make(map[string]bool, len(pairs))
+	for _, p := range pairs {
+		if p.after != nil {
+			d.changed[p.after.Name] = true
 		}
 	}
-	return items
+	items := make([]Item, len(pairs))
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(pairs)) {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(pairs); i = int(next.Add(1)) - 1 {
+				items[i] = d.trust(pairs[i])
+			}
+		})
+	}
+	wg.Wait()
+	return slices.DeleteFunc(items, func(i Item) bool { return len(i.Lines) == 0 })
+}
+
+// same reports whether nothing at all changed but the text.
+func (p pair) same() bool {
+	return p.before != nil && p.after != nil && p.before.Name == p.after.Name && fingerprint(*p.before) == fingerprint(*p.after) &&
+		p.before.Owner == p.after.Owner && p.before.Purpose == p.after.Purpose && p.before.Hints == p.after.Hints
 }
 
 // pairs finds what belongs together: what has one name, and what was only given
@@ -70,23 +91,23 @@ func (d *differ) trust(p pair) Item {
 	was, is := p.before != nil && d.active(*p.before), p.after != nil && d.active(*p.after)
 	switch {
 	case p.before == nil && !is:
-		item.Lines = []Line{equal("would let " + whole(*t) + "; " + d.idle(*t) + ", and allows nothing")}
+		item.Lines = []Line{equal("would let " + words.Workloads(*t) + " get " + words.Grants(t.Grants) + terms(*t) + "; " + d.idle(*t) + ", and allows nothing")}
 		return item
 	case p.after == nil && !was:
 		item.Lines = []Line{equal("is gone; " + d.idle(*t) + ", and allowed nothing")}
 		return item
 	case p.before == nil:
-		item.Lines = []Line{plus(may(*t, "may get"))}
+		item.Lines = []Line{plus(*t, terms(*t))}
 	case p.after == nil:
-		item.Lines = []Line{minus(may(*t, "may no longer get"))}
+		item.Lines = []Line{minus(*t, terms(*t))}
 	case !was && is:
-		item.Lines = []Line{plus(may(*t, "may get") + "; before, " + d.idle(*p.before))}
+		item.Lines = []Line{plus(*t, terms(*t)+"; before, "+d.idle(*p.before))}
 	case was && !is:
-		item.Lines = []Line{minus(may(*p.before, "may no longer get") + "; now " + d.idle(*t))}
+		item.Lines = []Line{minus(*p.before, terms(*p.before)+"; now "+d.idle(*t))}
 	case p.before.Provider != p.after.Provider:
-		item.Lines = []Line{minus(may(*p.before, "may no longer get")), plus(may(*t, "may get"))}
+		item.Lines = []Line{minus(*p.before, terms(*p.before)), plus(*t, terms(*t))}
 	default:
-		item.Lines = d.changed(*p.before, *p.after)
+		item.Lines = d.differences(*p.before, *p.after)
 		if !is {
 			for i := range item.Lines {
 				item.Lines[i].Effect = None // neither allows anything
@@ -96,11 +117,12 @@ func (d *differ) trust(p pair) Item {
 	if p.before != nil && p.after != nil {
 		item.Lines = append(item.Lines, d.aside(*p.before, *p.after)...)
 	}
-	for _, l := range item.Lines {
-		item.Effect = item.Effect.and(l.Effect)
-	}
 	if was || is {
 		d.weigh(&item, p, was, is)
+		for _, l := range d.clashes(p) {
+			item.Lines = append(item.Lines, l)
+			item.Effect = item.Effect.and(l.Effect)
+		}
 	}
 	return item
 }
@@ -118,22 +140,20 @@ func (d *differ) idle(t trust.Trust) string {
 	return "it has expired"
 }
 
-// whole is what a trust is for, in words.
-func whole(t trust.Trust) string { return may(t, "get") }
-
-func may(t trust.Trust, verb string) string {
-	s := words.Workloads(t) + " " + verb + " " + words.Grants(t.Grants)
+// terms are what else must hold, behind a sentence.
+func terms(t trust.Trust) string {
+	s := ""
 	for _, term := range words.Terms(t) {
 		s += "; " + term
 	}
 	return s
 }
 
-// changed compares what two trusts ask for and give.
-func (d *differ) changed(before, after trust.Trust) []Line {
+// differences compares what two trusts ask for and give.
+func (d *differ) differences(before, after trust.Trust) []Line {
 	lines := who(before, after)
 	lines = append(lines, conditions(before, after)...)
-	lines = append(lines, access(before.Access, after.Access)...)
+	lines = append(lines, accessLines(before.Access, after.Access)...)
 	lines = append(lines, end(before, after)...)
 	lines = append(lines, grants(before, after)...)
 	return append(lines, use(before, after)...)
@@ -172,18 +192,18 @@ func who(before, after trust.Trust) []Line {
 		l := differing[0]
 		old := lineOf(before, l)
 		if added := without(l.Want, old.Want); len(added) > 0 {
-			lines = append(lines, plus(words.Workloads(narrowed(after, l, added))+" may get "+words.Grants(after.Grants)))
+			lines = append(lines, plus(narrowed(after, l, added), ""))
 		}
 		if gone := without(old.Want, l.Want); len(gone) > 0 {
-			lines = append(lines, minus(words.Workloads(narrowed(before, l, gone))+" may no longer get "+words.Grants(before.Grants)))
+			lines = append(lines, minus(narrowed(before, l, gone), ""))
 		}
 		return lines
 	}
 	// Several at once: what was added to one holds only together with what was
 	// added to the others, so that each alone would tell of access that nobody has.
 	return append(lines,
-		plus(words.Workloads(after)+" may get "+words.Grants(after.Grants)),
-		minus(words.Workloads(before)+" may no longer get "+words.Grants(before.Grants)))
+		plus(after, ""),
+		minus(before, ""))
 }
 
 // opens reports whether a line that only b has takes tokens that a refuses: those
@@ -251,8 +271,8 @@ func conditions(before, after trust.Trust) []Line {
 	return lines
 }
 
-// access compares from where and when.
-func access(before, after trust.Access) []Line {
+// accessLines compares from where and when.
+func accessLines(before, after trust.Access) []Line {
 	var lines []Line
 	text := func(n trust.Access) (string, string) { return words.Networks(n.Networks), words.Hours(n.Hours) }
 	oldNetworks, oldHours := text(before)
