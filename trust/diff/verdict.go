@@ -61,6 +61,10 @@ func (l *Line) proven(effect Effect) {
 func (d *differ) side(item *Item, example **prove.Example, t trust.Trust, of, in *side, effect Effect) Effect {
 	decided := true
 	for _, g := range t.Grants {
+		if err := d.ctx.Err(); err != nil {
+			item.Why = "not decided: " + err.Error()
+			return Undecided
+		}
 		c := of.prover.Covered(in.prover, t, g)
 		switch c.Answer {
 		case prove.No:
@@ -156,7 +160,10 @@ func (d *differ) forbids(item *Item, example **prove.Example, r trust.Rule, of, 
 			}
 		}
 	}
-	if !decided || d.ctx.Err() != nil {
+	if err := d.ctx.Err(); err != nil {
+		decided, item.Why = false, "not decided: "+err.Error()
+	}
+	if !decided {
 		return Undecided
 	}
 	return None
