@@ -45,7 +45,9 @@ func Run(p *trust.Policy, o Options) strictyaml.Findings {
 	})
 	all := slices.Concat(each...)
 	all = append(all, l.guardrails()...)
-	all = append(all, l.fleet()...)
+	together, undecided := l.fleet()
+	all = append(all, together...)
+	all = append(all, l.proven(undecided)...)
 	all = append(all, l.unused()...)
 	return sorted(all)
 }

@@ -23,6 +23,9 @@ type condition struct {
 	equal map[string][]any // claims that must be one of these for it to be true
 	value truth            // where it is the same whatever the token says
 	whole bool             // equal is all that it says
+	// single says that it is one look at one claim, which some values pass and
+	// others do not.
+	single bool
 }
 
 // textTest is a look at a part of a claim's text.
@@ -77,6 +80,7 @@ func readCondition(c trust.Condition) *condition {
 	out.value = fold(root)
 	out.walk(root, true)
 	out.whole = out.conjuncts(root)
+	out.single = len(out.tests) == 1 && root.Kind() == celast.CallKind && out.tests[0].function == root.AsCall().FunctionName() && out.tests[0].function != overloads.Matches
 	return out
 }
 

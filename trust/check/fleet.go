@@ -18,8 +18,8 @@ type offer struct {
 	grant trust.TrustGrant
 }
 
-// fleet looks at trusts together.
-func (l *linter) fleet() strictyaml.Findings {
+// fleet looks at trusts together. What it cannot say of two of them is for a proof.
+func (l *linter) fleet() (strictyaml.Findings, []meeting) {
 	type place struct{ provider, target, resource string }
 	groups := map[place][]offer{}
 	for _, f := range l.facts {
@@ -34,15 +34,13 @@ func (l *linter) fleet() strictyaml.Findings {
 	keys := slices.SortedFunc(maps.Keys(groups), func(a, b place) int {
 		return strings.Compare(a.provider+"\x00"+a.target+"\x00"+a.resource, b.provider+"\x00"+b.target+"\x00"+b.resource)
 	})
-	each := make([]strictyaml.Findings, len(keys))
+	each, open := make([]strictyaml.Findings, len(keys)), make([][]meeting, len(keys))
 	parallel(len(keys), func(i int) {
-		m := meetings{linter: l, shadowed: map[int]string{}, met: map[int][]string{}}
-		m.offers = groups[keys[i]]
+		m := meetings{linter: l, offers: groups[keys[i]], shadowed: map[int]string{}, met: map[int][]string{}, asked: map[int]int{}}
 		m.compare()
-		each[i] = m.findings()
+		each[i], open[i] = m.findings(), m.undecided
 	})
-	all := slices.Concat(each...)
-	return append(all, l.crowded()...)
+	return append(slices.Concat(each...), l.crowded()...), slices.Concat(open...)
 }
 
 // crowded finds resources that would have to trust more subjects than they can.

@@ -16,7 +16,10 @@ type meetings struct {
 	offers   []offer
 	shadowed map[int]string   // by offer: the trust that allows as much
 	met      map[int][]string // by offer: trusts that also fit some token
+	asked    map[int]int      // by offer: how often it is in undecided
 	compared int
+
+	undecided []meeting // what only a proof can say
 }
 
 // The bounds of comparing. Fleets are told apart by ids, so that they are far
@@ -113,7 +116,7 @@ func (m *meetings) pair(i, j int) {
 		i, j = j, i
 	}
 	a, b := m.offers[i], m.offers[j]
-	if a.f == b.f || m.compared >= maxCompared || len(m.met[i]) >= maxMet && len(m.met[j]) >= maxMet {
+	if a.f == b.f || m.compared >= maxCompared || m.enough(i) && m.enough(j) {
 		return
 	}
 	m.compared++
@@ -121,13 +124,22 @@ func (m *meetings) pair(i, j int) {
 		return
 	}
 	switch {
-	case covers(a, b): // of two that are alike, the later one is said to be too many
+	case covers(a, b, implied): // of two that are alike, the later one is said to be too many
 		m.shadowed[j] = a.f.Name
-	case covers(b, a):
+	case covers(b, a, implied):
 		m.shadowed[i] = b.f.Name
-	case m.decided(a.f) && m.decided(b.f):
+	case decided(a.f) && decided(b.f):
 		m.met[i], m.met[j] = meet(m.met[i], b.f.Name), meet(m.met[j], a.f.Name)
+	case m.asked[i] < maxMet && m.asked[j] < maxMet:
+		m.asked[i]++
+		m.asked[j]++
+		m.undecided = append(m.undecided, meeting{a, b})
 	}
+}
+
+// enough reports that there is nothing more to learn about an offer.
+func (m *meetings) enough(i int) bool {
+	return len(m.met[i]) >= maxMet || m.asked[i] >= maxMet || m.shadowed[i] != ""
 }
 
 func meet(names []string, name string) []string {
@@ -141,16 +153,25 @@ func (m *meetings) findings() strictyaml.Findings {
 	var all strictyaml.Findings
 	for i, o := range m.offers {
 		r := &report{file: o.f.File, severity: m.severity}
-		field := fmt.Sprintf("grants[%d]", o.index)
 		switch {
 		case m.shadowed[i] != "":
-			r.say("shadowed", o.grant.At, field, m.shadowed[i]+" allows all that this grant allows, so that every request for it is ambiguous", "remove one of the two")
+			r.shadowed(o, m.shadowed[i])
 		case len(m.met[i]) > 0:
-			r.say("overlap", o.grant.At, field, "some tokens fit "+strings.Join(m.met[i], ", ")+" too: a request that names no trust is refused as ambiguous", "tell them apart in match, or have workloads name the trust")
+			r.overlap(o, m.met[i])
 		}
 		all = append(all, r.findings...)
 	}
 	return all
+}
+
+func (o offer) field() string { return fmt.Sprintf("grants[%d]", o.index) }
+
+func (r *report) shadowed(o offer, by string) {
+	r.say("shadowed", o.grant.At, o.field(), by+" allows all that this grant allows, so that every request for it is ambiguous", "remove one of the two")
+}
+
+func (r *report) overlap(o offer, others []string) {
+	r.say("overlap", o.grant.At, o.field(), "some tokens fit "+strings.Join(others, ", ")+" too: a request that names no trust is refused as ambiguous", "tell them apart in match, or have workloads name the trust")
 }
 
 // apart reports that no token can fit both trusts, as far as equalities and globs
@@ -222,12 +243,13 @@ func wantsMeet(x, y trust.Wanted) bool {
 
 // decided reports that equalities and globs say all that a trust asks, so that
 // what they leave open is open.
-func (m *meetings) decided(f *facts) bool {
+func decided(f *facts) bool {
 	return len(f.Access.Hours) == 0 && len(f.Access.Networks) == 0 && !slices.ContainsFunc(f.when, func(c *condition) bool { return !c.whole })
 }
 
-// covers reports that one offer allows all that the other does.
-func covers(wide, narrow offer) bool {
+// covers reports that one offer allows all that the other does. implied says
+// whether what a trust asks makes a condition of another one true.
+func covers(wide, narrow offer, implied func(t *facts, by *condition, source trust.Condition) bool) bool {
 	w, n := wide.f, narrow.f
 	if !w.Expires.IsZero() && (n.Expires.IsZero() || w.Expires.Before(n.Expires)) || w.Nonce && !n.Nonce || wide.grant.TTL < narrow.grant.TTL {
 		return false
@@ -246,7 +268,7 @@ func covers(wide, narrow offer) bool {
 		}
 	}
 	for i, c := range w.When {
-		if !slices.ContainsFunc(n.When, func(other trust.Condition) bool { return other.Source == c.Source }) && !implied(w.when[i], n) {
+		if !slices.ContainsFunc(n.When, func(other trust.Condition) bool { return other.Source == c.Source }) && !implied(n, w.when[i], c) {
 			return false
 		}
 	}
@@ -254,7 +276,7 @@ func covers(wide, narrow offer) bool {
 }
 
 // implied reports that what a trust pins makes a condition true.
-func implied(c *condition, f *facts) bool {
+func implied(f *facts, c *condition, _ trust.Condition) bool {
 	if !c.whole {
 		return c.value == always
 	}
