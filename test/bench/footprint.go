@@ -89,14 +89,6 @@ func (b *bench) use(p *process) error {
 
 // remember writes a journal that ended with the uses of n tokens.
 func (b *bench) remember(ctx context.Context, dir string, n int) error {
-	ring, err := keystore.NewFiles(filepath.Join(b.dir, "keys"), slog.New(slog.DiscardHandler)).Load(ctx)
-	if err != nil {
-		return err
-	}
-	voice, err := issuer.New(issuer.Config{URL: ours, Now: time.Now, Rand: rand.Reader}, ring)
-	if err != nil {
-		return err
-	}
 	now := time.Now()
 	uses := make([]audit.Use, n)
 	for i := range uses {
@@ -105,6 +97,23 @@ func (b *bench) remember(ctx context.Context, dir string, n int) error {
 			Key: base64.RawURLEncoding.EncodeToString(key[:]), Decision: exchange.NewID(now, rand.Reader),
 			Members: []string{target + " "}, Closed: true, Until: now.Add(time.Hour),
 		}
+	}
+	journal, err := b.journal(ctx, dir, uses)
+	if err != nil {
+		return err
+	}
+	return journal.Close()
+}
+
+// journal opens one that is signed by the bench's own keys.
+func (b *bench) journal(ctx context.Context, dir string, uses []audit.Use) (*audit.Journal, error) {
+	ring, err := keystore.NewFiles(filepath.Join(b.dir, "keys"), slog.New(slog.DiscardHandler)).Load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	voice, err := issuer.New(issuer.Config{URL: ours, Now: time.Now, Rand: rand.Reader}, ring)
+	if err != nil {
+		return nil, err
 	}
 	journal, _, err := audit.Open(ctx, audit.Config{
 		Dir: dir, Replica: "bench", Now: time.Now, Rand: rand.Reader, Sign: voice.SignCheckpoint,
@@ -117,8 +126,5 @@ func (b *bench) remember(ctx context.Context, dir string, n int) error {
 			return keys
 		},
 	})
-	if err != nil {
-		return err
-	}
-	return journal.Close()
+	return journal, err
 }

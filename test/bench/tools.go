@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -10,21 +9,22 @@ import (
 	"os/exec"
 	"path/filepath"
 	"time"
+
+	"cambio/audit"
 )
 
 // The sizes at which the tools for trust documents are measured, and what they
 // may take. Each is the whole command, from its start to its end.
 const (
-	checkedTrusts  = 10_000
-	provenTrusts   = 1_000
-	provenClaims   = 20
-	judgedRecords  = 1_000_000
-	maxCheckSecs   = 5.0
-	maxJudgeSecs   = 60.0
-	maxProveSecs   = 10.0
-	recordsEvery   = 7 * time.Second // apart; a million are some eighty days
-	refusedOneIn   = 10
-	recordsHistory = judgedRecords * recordsEvery
+	checkedTrusts = 10_000
+	provenTrusts  = 1_000
+	provenClaims  = 20
+	judgedRecords = 1_000_000
+	maxCheckSecs  = 5.0
+	maxJudgeSecs  = 60.0
+	maxProveSecs  = 10.0
+	refusedOneIn  = 20_001 // few: of a flood of refusals the journal keeps the number alone
+	waitEvery     = 256    // of them for the disk: more than the journal lets wait
 )
 
 // toolFigures are the tools' part of bench.json, in seconds.
@@ -56,7 +56,7 @@ func (b *bench) tools(ctx context.Context, f *figures) error {
 	if f.tools.Prove, err = fastest(ctx, proven, program, "trust", "prove"); err != nil {
 		return err
 	}
-	if err := history(filepath.Join(proven, "state", "journal")); err != nil {
+	if err := b.history(ctx, filepath.Join(proven, "state", "journal")); err != nil {
 		return err
 	}
 	f.tools.Backtest, err = fastest(ctx, proven, program, "trust", "backtest", "--journal", "state/journal")
@@ -141,34 +141,44 @@ tests:
 `, i, i%50, repository{number: i}.id(), i%20, ref, i%100, target)
 }
 
-// history writes a journal of decisions about the fleet. It is read as any other;
-// its chain is not verified by who judges again.
-func history(dir string) (err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	out, err := os.Create(filepath.Join(dir, "00000001.jsonl")) //nolint:gosec // in our own folder
+// history writes a journal of decisions about the fleet, as a gateway would have.
+func (b *bench) history(ctx context.Context, dir string) error {
+	journal, err := b.journal(ctx, dir, nil)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, out.Close()) }()
-	w := bufio.NewWriterSize(out, 1<<20)
-	at := time.Now().UTC().Add(-recordsHistory)
 	for seq := range judgedRecords {
-		at = at.Add(recordsEvery)
-		i := seq % provenTrusts
-		runner, verdict := "github-hosted", `"event":"exchange.allowed"`
-		if seq%refusedOneIn == 0 {
-			runner, verdict = "self-hosted", `"event":"exchange.denied","reason":"condition-false"`
+		record := fleetRecord(seq, time.Now())
+		if seq%waitEvery == 0 {
+			err = journal.Commit(ctx, record)
+		} else {
+			err = journal.Append(record)
 		}
-		ref := []string{"refs/heads/main", "refs/tags/v1.2", "refs/heads/next"}[i%3]
-		fmt.Fprintf(w, `{"id":"01a2%04x-%04x-7000-8000-%012x","seq":%d,"time":%q,"replica":"bench",%s,"decision":"01a2%04x-%04x-7000-9000-%012x",`+
-			`"provider":"github","workload":"spiffe://bench/github/9919/%s","subject":"repo:bench/app","trust":"trust-%d","target":%q,"scope":"orders:read","ttl":900,"address":"10.1.%d.%d",`+
-			`"claims":{"environment":"deploy-%d","event_name":"push","exp":%d,"iat":%d,"iss":"https://token.actions.githubusercontent.com","job_workflow_ref":"bench/app/.github/workflows/deploy-%d.yml@refs/heads/main",`+
-			`"ref":%q,"ref_type":"branch","repository":"bench/app","repository_id":%q,"repository_owner":"bench","repository_owner_id":"9919","repository_visibility":"private","run_attempt":"1","runner_environment":%q,`+
-			`"workflow_ref":"bench/app/.github/workflows/deploy.yml@refs/heads/main"},"prev":"%064x"}`+"\n",
-			seq>>16, seq&0xffff, seq, seq+1, at.Format(time.RFC3339Nano), verdict, seq>>16, seq&0xffff, seq,
-			repository{number: i}.id(), i, target, seq%256, seq%4, i%20, at.Unix()+300, at.Unix(), i%100, ref, repository{number: i}.id(), runner, seq)
+		if err != nil {
+			return errors.Join(err, journal.Close())
+		}
 	}
-	return w.Flush()
+	return journal.Close()
+}
+
+// fleetRecord is one decision about a trust of the fleet.
+func fleetRecord(seq int, at time.Time) audit.Record {
+	i := seq % provenTrusts
+	r := audit.Record{
+		Event: audit.ExchangeAllowed, Decision: fmt.Sprintf("01a20000-0000-7000-9000-%012x", seq), Provider: "github",
+		Workload: "spiffe://bench/github/9919/" + repository{number: i}.id(), Subject: "repo:bench/app", Trust: fmt.Sprintf("trust-%d", i),
+		Target: target, Scope: "orders:read", TTL: 900, Address: fmt.Sprintf("10.1.%d.%d", seq%256, seq%4),
+		Claims: map[string]any{
+			"environment": fmt.Sprintf("deploy-%d", i%20), "event_name": "push", "exp": at.Unix() + 300, "iat": at.Unix(),
+			"iss": "https://token.actions.githubusercontent.com", "job_workflow_ref": fmt.Sprintf("bench/app/.github/workflows/deploy-%d.yml@refs/heads/main", i%100),
+			"ref": []string{"refs/heads/main", "refs/tags/v1.2", "refs/heads/next"}[i%3], "ref_type": "branch", "repository": "bench/app",
+			"repository_id": repository{number: i}.id(), "repository_owner": "bench", "repository_owner_id": "9919",
+			"repository_visibility": "private", "run_attempt": "1", "runner_environment": "github-hosted",
+		},
+	}
+	if seq%refusedOneIn == 0 {
+		r.Event, r.Reason = audit.ExchangeDenied, "condition-false"
+		r.Claims["runner_environment"] = "self-hosted"
+	}
+	return r
 }
