@@ -30,9 +30,12 @@ import (
 	"cambio/test/rig"
 )
 
-const actionVersion = "v9.9.9"
+const (
+	actionVersion = "v9.9.9"
+	actionFolder  = "deploy/github-action"
+)
 
-// actionFile is deploy/github-action/action.yml.
+// actionFile is an action.yml.
 type actionFile struct {
 	Name, Description string
 	Inputs            map[string]struct {
@@ -50,9 +53,9 @@ type actionFile struct {
 	}
 }
 
-func readAction(t *testing.T) actionFile {
+func readAction(t *testing.T, folder string) actionFile {
 	t.Helper()
-	d := yaml.NewDecoder(strings.NewReader(document(t, "deploy/github-action/action.yml")))
+	d := yaml.NewDecoder(strings.NewReader(document(t, folder+"/action.yml")))
 	d.KnownFields(true)
 	var a actionFile
 	if err := d.Decode(&a); err != nil {
@@ -131,7 +134,7 @@ func newRunner(t *testing.T, idp *standin.IdentityProvider, server string, relea
 func (r *runner) step() (status int, log string) {
 	t := r.t
 	t.Helper()
-	a := readAction(t)
+	a := readAction(t, actionFolder)
 	s := a.Runs.Steps[0]
 	out, err := os.Create(filepath.Join(r.dir, "log"))
 	if err != nil {
@@ -251,7 +254,19 @@ func program(t *testing.T) []byte {
 // reaches the script, and that every input does.
 func TestActionFile(t *testing.T) {
 	t.Parallel()
-	a := readAction(t)
+	for folder, page := range map[string]string{actionFolder: "docs/how-to/github-action.md", checkFolder: "docs/how-to/review-trust-changes.md"} {
+		holdsAction(t, folder, page)
+	}
+	for line := range strings.Lines(document(t, "deploy/github-action/releases.txt")) {
+		if !strings.HasPrefix(line, "#") && !regexp.MustCompile(`^v\S+ [0-9a-f]{64} cambio_\S+\.tar\.gz\n$`).MatchString(line) {
+			t.Errorf("releases.txt: %q", line)
+		}
+	}
+}
+
+func holdsAction(t *testing.T, folder, page string) {
+	t.Helper()
+	a := readAction(t, folder)
 	if a.Runs.Using != "composite" || len(a.Runs.Steps) != 1 {
 		t.Fatalf("one composite step is wanted: %+v", a.Runs)
 	}
@@ -275,16 +290,12 @@ func TestActionFile(t *testing.T) {
 			t.Errorf("input %s needs a description, and is required or has a default", name)
 		}
 	}
-	page := rows(t, document(t, "docs/how-to/github-action.md"))
-	if got := slices.DeleteFunc(keysOf(page), func(k string) bool { return k == "ID" }); !slices.Equal(got, used) {
-		t.Errorf("docs/how-to/github-action.md tells of the inputs %v", got)
+	if got := slices.DeleteFunc(keysOf(rows(t, document(t, page))), func(k string) bool { return k == "ID" }); !slices.Equal(got, used) {
+		t.Errorf("%s tells of the inputs %v", page, got)
 	}
-	if text := document(t, "deploy/github-action/exchange.sh"); strings.Contains(text, "eval ") || strings.Contains(text, "${{") || strings.Contains(text, "set -x") {
-		t.Error("the script evaluates text, or shows what it does")
-	}
-	for line := range strings.Lines(document(t, "deploy/github-action/releases.txt")) {
-		if !strings.HasPrefix(line, "#") && !regexp.MustCompile(`^v\S+ [0-9a-f]{64} cambio_\S+\.tar\.gz\n$`).MatchString(line) {
-			t.Errorf("releases.txt: %q", line)
+	for _, script := range []string{"exchange.sh", "common.sh", "check/check.sh"} {
+		if text := document(t, actionFolder+"/"+script); strings.Contains(text, "eval ") || strings.Contains(text, "${{") || strings.Contains(text, "set -x") {
+			t.Errorf("%s evaluates text, or shows what it does", script)
 		}
 	}
 }

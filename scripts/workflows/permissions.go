@@ -19,7 +19,10 @@ func needs() map[string]need {
 			regexp.MustCompile(`ACTIONS_ID_TOKEN_REQUEST_|\bcambio (exchange|exec|whoami)\b|\bcosign sign`),
 		},
 		"attestations": {regexp.MustCompile(`^actions/attest`), nil},
-		"contents":     {nil, regexp.MustCompile(`\bgh release (create|upload)\b|\bgit push\b`)},
+		// The review of trust documents comments, and uploads findings.
+		"pull-requests":   {regexp.MustCompile(`^\./deploy/github-action/check$`), nil},
+		"security-events": {regexp.MustCompile(`^\./deploy/github-action/check$`), nil},
+		"contents":        {nil, regexp.MustCompile(`\bgh release (create|upload)\b|\bgit push\b`)},
 	}
 }
 
