@@ -53,10 +53,24 @@ func (p rulePair) same() bool {
 		p.before.Never == p.after.Never && slices.Equal(p.before.From, p.after.From)
 }
 
+// changes marks the identity providers that a change is for.
+func (p rulePair) changes(providers map[string]bool) {
+	if p.same() {
+		return
+	}
+	for _, r := range []*trust.Rule{p.before, p.after} {
+		if r != nil {
+			for _, name := range r.From {
+				providers[name] = true
+			}
+		}
+	}
+}
+
 // guardrails compares what is forbidden whatever the trusts say.
 func (d *differ) guardrails() []Item {
 	var items []Item
-	for _, p := range rulePairs(d.before.policy.AllGuardrails(), d.after.policy.AllGuardrails()) {
+	for _, p := range d.guardrailPairs {
 		item := p.item(KindGuardrail)
 		switch {
 		case p.same():

@@ -136,13 +136,17 @@ type Options struct {
 // may be large: what did not change is passed over. A cancelled context leaves
 // undecided what is not answered yet.
 func Compare(ctx context.Context, before, after *trust.Policy, o Options) (Report, error) {
-	d := &differ{ctx: ctx, now: o.Now, settings: o.Settings}
+	d := &differ{ctx: ctx, now: o.Now, settings: o.Settings, guarded: map[string]bool{}}
 	var err error
 	if d.before, err = newSide(before, o.Now); err != nil {
 		return Report{}, err
 	}
 	if d.after, err = newSide(after, o.Now); err != nil {
 		return Report{}, err
+	}
+	d.guardrailPairs = rulePairs(before.AllGuardrails(), after.AllGuardrails())
+	for _, p := range d.guardrailPairs {
+		p.changes(d.guarded)
 	}
 	r := Report{Old: before.SHA256(), New: after.SHA256(), Effect: None, Items: []Item{}}
 	for _, items := range [][]Item{d.compareTrusts(), d.guardrails(), d.invariants(), d.world()} {
@@ -172,7 +176,10 @@ type differ struct {
 	before, after *side
 	now           time.Time
 	settings      []Setting
-	changed       map[string]bool // names of the trusts of after that changed
+
+	guardrailPairs []rulePair
+	changed        map[string]bool // names of the trusts of after that changed
+	guarded        map[string]bool // identity providers of which a guardrail changed
 }
 
 // side is one of the two policies.

@@ -38,9 +38,21 @@ func (d *differ) compareTrusts() []Item {
 	return slices.DeleteFunc(items, func(i Item) bool { return len(i.Lines) == 0 })
 }
 
+// unchanged reports whether the trust asks for and gives what it did, by its name.
+func (p pair) unchanged() bool {
+	return p.before != nil && p.after != nil && p.before.Name == p.after.Name && fingerprint(*p.before) == fingerprint(*p.after)
+}
+
+func (p pair) provider() string {
+	if p.after != nil {
+		return p.after.Provider
+	}
+	return p.before.Provider
+}
+
 // same reports whether nothing at all changed but the text.
 func (p pair) same() bool {
-	return p.before != nil && p.after != nil && p.before.Name == p.after.Name && fingerprint(*p.before) == fingerprint(*p.after) &&
+	return p.unchanged() &&
 		p.before.Owner == p.after.Owner && p.before.Purpose == p.after.Purpose && p.before.Hints == p.after.Hints
 }
 

@@ -32,12 +32,18 @@ func (d *differ) weigh(item *Item, p pair, was, is bool) {
 			effect = effect.and(l.Effect)
 		}
 	}
-	// Lines that only hold together are asked about together.
-	if grows && is && !effect.MayGrow() {
+	// Lines that only hold together are asked about together. A guardrail that
+	// changed says what it does to trusts that did not; of the others it is asked
+	// here, whatever their lines say.
+	guarded := d.guarded[p.provider()] && !p.unchanged()
+	if (grows || guarded) && is && !effect.MayGrow() {
 		effect = effect.and(d.side(item, &item.Gained, *p.after, d.after, d.before, Grows))
 	}
-	if shrinks && was && item.Lost == nil {
+	if (shrinks || guarded) && was && item.Lost == nil {
 		effect = effect.and(d.side(item, &item.Lost, *p.before, d.before, d.after, Shrinks))
+	}
+	if guarded && (item.Gained != nil && !grows || item.Lost != nil && !shrinks) {
+		item.Lines = append(item.Lines, tilde("guardrails changed, and decide some of its requests otherwise", effect))
 	}
 	switch {
 	case handling == Undecided:
@@ -140,8 +146,7 @@ func (d *differ) forbids(item *Item, example **prove.Example, r trust.Rule, of, 
 	decided := true
 	for i := range of.trusts {
 		t := of.trusts[i]
-		same := in.byName[t.Name]
-		if !slices.Contains(r.From, t.Provider) || same == nil || !d.active(t) || d.ctx.Err() != nil || fingerprint(t) != fingerprint(*same) {
+		if !slices.Contains(r.From, t.Provider) || !d.active(t) || d.ctx.Err() != nil || !(pair{&t, in.byName[t.Name]}).unchanged() {
 			continue
 		}
 		for _, g := range t.Grants {
