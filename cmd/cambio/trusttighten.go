@@ -163,7 +163,7 @@ func (c *common) printTightened(r tighten.Report) error {
 	}
 	for _, p := range r.Proposals {
 		comment("")
-		comment("%s (owner %s): %d decisions on %d days, %s to %s", p.Trust, plain(p.Owner), p.Decisions, p.Days, stamp(p.From), stamp(p.To))
+		comment("%s (owner %s): %s on %s, %s to %s", p.Trust, plain(p.Owner), count(p.Decisions, "decision"), count(p.Days, "day"), stamp(p.From), stamp(p.To))
 		for _, change := range p.Changes {
 			what := plain(change.From) + " -> " + plain(change.To)
 			switch {

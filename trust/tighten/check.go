@@ -1,6 +1,7 @@
 package tighten
 
 import (
+	"slices"
 	"sync"
 
 	"cambio/trust/backtest"
@@ -24,11 +25,12 @@ func (c *Check) Add(r *backtest.Record) {
 	if !r.Allowed || r.Shadow {
 		return
 	}
-	if was := c.before.Judge(r); was.Kind != backtest.Kept && was.Kind != backtest.Narrowed || was.Moved {
+	was := c.before.Judge(r)
+	if was.Kind != backtest.Kept && was.Kind != backtest.Narrowed || was.Moved {
 		return // not by these documents
 	}
 	is := c.after.Judge(r)
-	if is.Kind == backtest.Kept {
+	if is.Kind == was.Kind && !is.Moved && is.NewTTL >= was.NewTTL && slices.Equal(is.Dropped, was.Dropped) {
 		return
 	}
 	c.mu.Lock()

@@ -176,7 +176,7 @@ func (d *drafting) keep(format string, args ...any) {
 }
 
 func (d *drafting) over() string {
-	return fmt.Sprintf("in %d decisions on %d days", d.Decisions, d.Days)
+	return "in " + count(int(d.Decisions), "decision") + " on " + count(d.Days, "day")
 }
 
 // match narrows lists and globs to the values that were seen.
