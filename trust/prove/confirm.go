@@ -49,6 +49,7 @@ func (q *question) confirm(r trust.Rule, m logic.Model) (example *Example, errs 
 		}
 		return trust.Decision{}, false
 	}
+	q.named = q.pr.named(append([]trust.Condition{r.Condition}, q.trust.When...))
 	example, ok := q.show(m, broken)
 	switch {
 	case ok:
@@ -57,6 +58,17 @@ func (q *question) confirm(r trust.Rule, m logic.Model) (example *Example, errs 
 		return nil, false, fmt.Sprintf("a token that could break it is refused: %s", last)
 	}
 	return nil, false, "CEL does not confirm the example"
+}
+
+// named are the claims that conditions name: an example says what they are.
+func (pr *Prover) named(conditions []trust.Condition) map[string]bool {
+	out := map[string]bool{}
+	for _, c := range conditions {
+		if t, err := pr.tree(c); err == nil {
+			maps.Copy(out, t.reads)
+		}
+	}
+	return out
 }
 
 // errs reports whether a condition cannot be evaluated in an example.
@@ -131,6 +143,9 @@ func (q *question) example(c situation, d trust.Decision, shows func(situation) 
 	few := c
 	few.claims = cloneMap(c.claims)
 	for _, leaf := range leaves(few.claims, nil) {
+		if q.named[leaf] {
+			continue
+		}
 		next := few
 		next.claims = cloneMap(few.claims)
 		remove(next.claims, leaf)

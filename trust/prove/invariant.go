@@ -139,6 +139,7 @@ type question struct {
 	guarding ttls
 
 	reached map[time.Duration]logic.Formula // by lifetime; 0: any
+	named   map[string]bool                 // claims that an example is not to leave out
 }
 
 // reach is where the grant is allowed with a lifetime; 0 is any.

@@ -28,6 +28,7 @@ type tree struct {
 	info     *ast.SourceInfo
 	perGrant map[int64]bool // the nodes that read request or grant
 	readsTTL bool
+	reads    map[string]bool // the claims that it names, by id
 	// readsScopes says the same of scopes, as far as they are named.
 	readsScopes bool
 	plainTTL    bool // the lifetime is compared with written durations, and nothing else
@@ -40,7 +41,7 @@ func newTree(c trust.Condition) (*tree, error) {
 		return nil, err
 	}
 	native := checked.NativeRep()
-	t := &tree{root: native.Expr(), info: native.SourceInfo(), perGrant: map[int64]bool{}, plainTTL: true}
+	t := &tree{root: native.Expr(), info: native.SourceInfo(), perGrant: map[int64]bool{}, reads: map[string]bool{}, plainTTL: true}
 	t.look(t.root)
 	return t, nil
 }
@@ -50,10 +51,16 @@ func (t *tree) look(e ast.Expr) bool {
 	reads := false
 	if e.Kind() == ast.IdentKind {
 		name := e.AsIdent()
+		if id, _, ok := trust.ClaimOf(name); ok {
+			t.reads[id] = true
+		}
 		t.readsTTL = t.readsTTL || strings.HasSuffix(name, ".ttl")
 		t.readsScopes = t.readsScopes || strings.HasSuffix(name, ".scopes")
 		reads = name == "request" || name == "grant" ||
 			strings.HasPrefix(name, "grant.") || strings.HasPrefix(name, "request.") && name != "request.time" && name != "request.address"
+	}
+	if e.Kind() == ast.SelectKind && e.AsSelect().IsTestOnly() {
+		t.reads["/"+escape(e.AsSelect().FieldName())] = true // has(claims.x), or of something that is no claim
 	}
 	comparison := false
 	if e.Kind() == ast.CallKind {
