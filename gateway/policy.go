@@ -100,16 +100,35 @@ func LoadTested(c Config, now time.Time) (*trust.Policy, strictyaml.Findings) {
 	return policy, findings
 }
 
+const (
+	// settling is how long a changed folder must stay as it is before it is read,
+	// and mostSettling how often that is waited for: a change acts within five
+	// seconds, whatever else is touched meanwhile.
+	settling     = 300 * time.Millisecond
+	mostSettling = 5
+)
+
 // followPolicy takes over a changed folder as a whole, or not at all: an edit
 // that does not load leaves the whole old policy in force, and says so.
 func (g *Gateway) followPolicy(ctx context.Context) {
-	signature, err := folderSignature(g.config.Trust)
-	if err != nil {
-		// An unreadable folder is an edit that does not load, told once.
-		signature = sha256.Sum256([]byte(err.Error()))
-	}
+	signature := g.lookAtFolder()
 	if signature == g.folder {
 		return
+	}
+	// Half of a file may be a whole document: a trust without the conditions that
+	// stand at its end. So what is still being written is not read; but not for
+	// ever, as whoever keeps touching a file must not hold up the change that takes
+	// a grant away.
+	for range mostSettling {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(settling):
+		}
+		before := signature
+		if signature = g.lookAtFolder(); signature == before {
+			break
+		}
 	}
 	g.folder = signature
 	policy, findings := LoadPolicy(g.config, g.env.Now())
@@ -125,6 +144,16 @@ func (g *Gateway) followPolicy(ctx context.Context) {
 	g.policy.Store(policy)
 	g.record(ctx, audit.Record{Event: audit.PolicyLoaded, PolicySHA256: policy.SHA256()})
 	g.env.Log.InfoContext(ctx, "policy loaded", slog.String("policy_sha256", policy.SHA256()))
+}
+
+// lookAtFolder is the signature of the trust folder. An unreadable one is an edit
+// that does not load, told once.
+func (g *Gateway) lookAtFolder() [sha256.Size]byte {
+	signature, err := folderSignature(g.config.Trust)
+	if err != nil {
+		return sha256.Sum256([]byte(err.Error()))
+	}
+	return signature
 }
 
 // record appends a record that nobody waits for.

@@ -148,7 +148,7 @@ const (
 	fieldsUnproven = "address decision reason target token_sha256"
 	fieldsKnown    = "address decision provider reason subject target token_sha256 workload"
 	fieldsAllowed  = "address claims decision expires handle policy_sha256 provider replay scope subject target token_sha256 trust trust_sha256 ttl workload"
-	fieldsJudged   = "address decision policy_sha256 provider reason subject target token_sha256 workload"
+	fieldsJudged   = "address claims decision policy_sha256 provider reason subject target token_sha256 workload"
 )
 
 func recordCases(r *rig.Rig) []recordCase {
@@ -169,8 +169,8 @@ func recordCases(r *rig.Rig) []recordCase {
 	return []recordCase{
 		{"allowed", rig.Form(good), 200, audit.ExchangeAllowed, "", fieldsAllowed},
 		{"to be used again", rig.Form(used), 200, audit.ExchangeAllowed, "", fieldsAllowed},
-		{"replayed", rig.Form(used), 400, audit.ExchangeDenied, "replayed", "address decision policy_sha256 provider reason scope subject target token_sha256 trust trust_sha256 ttl workload"},
-		with(recordCase{"dry run", rig.Form(r.Token(nil)), 200, audit.ExchangeDryRun, "", "address decision policy_sha256 provider scope subject target token_sha256 trust trust_sha256 ttl workload"}, "dry_run", "true"),
+		{"replayed", rig.Form(used), 400, audit.ExchangeDenied, "replayed", "address claims decision policy_sha256 provider reason scope subject target token_sha256 trust trust_sha256 ttl workload"},
+		with(recordCase{"dry run", rig.Form(r.Token(nil)), 200, audit.ExchangeDryRun, "", "address claims decision policy_sha256 provider scope subject target token_sha256 trust trust_sha256 ttl workload"}, "dry_run", "true"),
 		with(recordCase{"refused dry run", rig.Form(r.Token(x)), 400, audit.ExchangeDryRun, "condition-false", fieldsJudged + " trust trust_sha256"}, "dry_run", "true"),
 		{"bad signature", broken(r.Token(nil)), 400, audit.ExchangeDenied, "signature-invalid", "address decision provider reason target token_sha256"},
 		denied("issuer unknown", map[string]any{"iss": "https://nobody.test"}, "issuer-unknown", fieldsUnproven),
