@@ -357,11 +357,16 @@ func TestRefusal(t *testing.T) {
 			body: `{"error":"invalid_target","error_description":"No.","decision_id":"d-4"}`,
 			want: client.Refusal{Status: 400, Code: "invalid_target", Description: "No.", DecisionID: "d-4"},
 		},
+		{
+			name: "denied, with a hint", status: 400, kind: "application/json",
+			body: `{"error":"invalid_request","error_description":"No.","error_hint":"The claim ref is not one that the trust takes.","decision_id":"d-4"}`,
+			want: client.Refusal{Status: 400, Code: "invalid_request", Description: "No.", Hint: "The claim ref is not one that the trust takes.", DecisionID: "d-4"},
+		},
 		{name: "a proxy's page", status: 403, kind: "text/html", body: "<h1>no</h1>", want: client.Refusal{Status: 403}},
 		{name: "a page that calls itself JSON", status: 404, kind: "application/json", header: "d-5", body: "<h1>no</h1>", want: client.Refusal{Status: 404, DecisionID: "d-5"}},
 		{
 			name: "escape sequences", status: 400, kind: "application/json",
-			body: `{"error":"invalid_request","error_description":"\u001b[2Jall is well","decision_id":"d\n1"}`,
+			body: `{"error":"invalid_request","error_description":"\u001b[2Jall is well","error_hint":"all is\nwell","decision_id":"d\n1"}`,
 			want: client.Refusal{Status: 400, Code: "invalid_request"},
 		},
 		{name: "a name twice", status: 400, kind: "application/json", body: `{"error":"a","error":"b"}`, want: client.Refusal{Status: 400}},

@@ -541,6 +541,22 @@ func TestActionAgainstInjection(t *testing.T) {
 		}
 	})
 
+	// Which claim it was stands in the annotation, and in the summary as text.
+	t.Run("hint", func(t *testing.T) {
+		t.Parallel()
+		const id = "0198c2f0-5b1e-7c3a-9d4e-2f6a8b0c1d2e"
+		r := newRunner(t, idp, "https://id.acme.example", says("", "error: no (decision_id "+id+")\n  hint: The claim ref is not one.\n  next: ask", 6))
+		status, log := r.step()
+		if status != 6 || !strings.Contains(log, "::error title=Cambio: the exchange was refused::error: no (decision_id "+id+") The claim ref is not one.\n") {
+			t.Errorf("status %d\n%s", status, log)
+		}
+		for _, want := range []string{"    error: no (decision_id " + id + ")\n      hint: The claim ref is not one.\n", "Decision `" + id + "`"} {
+			if s := r.read(r.summary); !strings.Contains(s, want) {
+				t.Errorf("the summary lacks %q:\n%s", want, s)
+			}
+		}
+	})
+
 	// What follows a text without a line end must be a command again, or nothing is
 	// masked.
 	t.Run("no line end", func(t *testing.T) {
@@ -565,6 +581,7 @@ export CAMBIO_ACCESS_TOKEN='one'\''two'`, "", 0},
 		"no decision":        {"export CAMBIO_ACCESS_TOKEN='x'", "", 0},
 		"nothing":            {"", "", 0},
 		"commands in a text": {"", "error: no\n::set-output name=a::b\n::add-path::/tmp\n</pre><img src=x>", 6},
+		"commands in a hint": {"", "error: no\n  hint: ::add-path::/tmp\r::set-output name=a::b <img src=x>\n  hint: ::add-path::/tmp", 6},
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
