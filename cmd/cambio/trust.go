@@ -18,7 +18,7 @@ import (
 )
 
 func trustCommand(c *common) *cobra.Command {
-	return group("trust", "Check, explain and write trust documents", trustCheckCommand(c), trustTestCommand(c), trustFmtCommand(c), trustSchemaCommand(c), trustExplainCommand(c), trustInitCommand(c), trustImportCommand(c), trustBacktestCommand(c), trustTightenCommand(c), trustWhoCanCommand(c), trustWhatCanCommand(c), trustGraphCommand(c), trustDiffCommand(c))
+	return group("trust", "Check, explain and write trust documents", trustCheckCommand(c), trustTestCommand(c), trustFmtCommand(c), trustSchemaCommand(c), trustExplainCommand(c), trustInitCommand(c), trustImportCommand(c), trustBacktestCommand(c), trustTightenCommand(c), trustWhoCanCommand(c), trustWhatCanCommand(c), trustGraphCommand(c), trustDiffCommand(c), trustProveCommand(c))
 }
 
 // failures are the tests that failed, as findings: one form for all that is
@@ -51,6 +51,7 @@ type question struct {
 	provider, to, tokenFile, claims string
 	resource, scope, trust          string
 	at, address                     string
+	ttl                             time.Duration
 }
 
 func trustExplainCommand(c *common) *cobra.Command {
@@ -85,6 +86,7 @@ The exit status is 0 for allow and 6 for deny.`,
 	f.StringVar(&q.resource, "resource", "", "resource that is asked for")
 	f.StringVar(&q.scope, "scope", "", "scopes that are asked for, separated by spaces")
 	f.StringVar(&q.trust, "trust", "", "trust that is asked for by name")
+	f.DurationVar(&q.ttl, "ttl", 0, "lifetime that is asked for, such as 5m")
 	f.StringVar(&q.at, "at", "", "judge as at this time (RFC 3339)")
 	f.StringVar(&q.address, "from-address", "", "the caller's address")
 	return cmd
@@ -140,6 +142,9 @@ func (q question) read(c *common) (gateway.Question, error) {
 // part of the question.
 func (q question) readIdentity(c *common) (gateway.Question, error) {
 	out := gateway.Question{Provider: q.provider}
+	if q.ttl < 0 {
+		return out, usage("--ttl %s: write how long the credential is to live", q.ttl)
+	}
 	if (q.tokenFile == "") == (q.claims == "") {
 		return out, usage("one of --token-file and --claims is required")
 	}
