@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cambio/gateway"
+	"cambio/trust/format"
 	"cambio/trust/strictyaml"
 )
 
@@ -170,7 +171,11 @@ func (i *importing) write(dir string, documents []gateway.Imported, findings str
 	}
 	for _, document := range documents {
 		path := filepath.Join(dir, document.Name+".yaml")
-		if err := writeNew(path, document.Document); err != nil {
+		formatted, err := format.Document(path, document.Document, schemaHeader(path))
+		if err != nil {
+			return err
+		}
+		if err := writeNew(path, formatted); err != nil {
 			return &failure{code: exitError, err: err, next: "name a folder that exists and holds no such file"}
 		}
 		if err := lines(i.c.io.out, "%s", path); err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"cambio/client"
 	"cambio/gateway"
+	"cambio/trust/format"
 	"cambio/trust/strictyaml"
 )
 
@@ -186,6 +187,10 @@ func (d *drafting) print(document []byte, findings strictyaml.Findings) error {
 	}
 	for _, f := range findings {
 		d.c.io.say("%s", f)
+	}
+	document, err := format.Document("-", document, schemaHeader("-"))
+	if err != nil {
+		return err
 	}
 	if _, err := d.c.io.out.Write(document); err != nil {
 		return err
