@@ -121,6 +121,8 @@ type Report struct {
 	New    string `json:"new_policy_sha256"`
 	Effect Effect `json:"effect"`
 	Items  []Item `json:"items"`
+
+	now time.Time
 }
 
 // Options are what a comparison needs beside the policies.
@@ -148,7 +150,7 @@ func Compare(ctx context.Context, before, after *trust.Policy, o Options) (Repor
 	for _, p := range d.guardrailPairs {
 		p.changes(d.guarded)
 	}
-	r := Report{Old: before.SHA256(), New: after.SHA256(), Effect: None, Items: []Item{}}
+	r := Report{Old: before.SHA256(), New: after.SHA256(), Effect: None, Items: []Item{}, now: o.Now}
 	for _, items := range [][]Item{d.compareTrusts(), d.guardrails(), d.invariants(), d.world()} {
 		r.Items = append(r.Items, items...)
 	}

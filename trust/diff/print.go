@@ -51,7 +51,7 @@ func (r Report) Text() string {
 	b.WriteString(r.Summary() + "\n")
 	for _, i := range r.Items {
 		b.WriteString("\n" + i.title() + "\n")
-		for _, l := range i.lines() {
+		for _, l := range i.lines(r.now) {
 			b.WriteString("  " + l + "\n")
 		}
 	}
@@ -61,13 +61,13 @@ func (r Report) Text() string {
 func (i Item) title() string {
 	s := string(i.Kind) + " " + words.One(i.Name)
 	if i.File != "" {
-		s += ", " + words.Plain(i.File, " ")
+		s += ", " + words.Plain(i.File, " ~^")
 	}
 	return s
 }
 
 // lines are those of an item, each with its sign.
-func (i Item) lines() []string {
+func (i Item) lines(now time.Time) []string {
 	var out []string
 	for _, l := range i.Lines {
 		out = append(out, string(l.Sign)+" "+l.Text)
@@ -79,16 +79,17 @@ func (i Item) lines() []string {
 		out = append(out, "? "+i.Why)
 	}
 	if i.Gained != nil {
-		out = append(out, "  newly allowed, for example: "+inWords(*i.Gained))
+		out = append(out, "  newly allowed, for example: "+inWords(*i.Gained, now))
 	}
 	if i.Lost != nil {
-		out = append(out, "  no longer allowed, for example: "+inWords(*i.Lost))
+		out = append(out, "  no longer allowed, for example: "+inWords(*i.Lost, now))
 	}
 	return out
 }
 
-// inWords says an example: who gets what, from where and when.
-func inWords(e prove.Example) string {
+// inWords says an example: who gets what, from where and when. The next whole minute
+// is now: an example of what does not hang on the time says none.
+func inWords(e prove.Example, now time.Time) string {
 	got := trust.TrustGrant{Target: e.Grant.Target, Resource: e.Grant.Resource, Scopes: e.Grant.Scopes, TTL: e.Grant.TTL.Round(time.Second)}
 	s := e.Provider + " with " + words.Token(e.Claims) + " gets " + words.Grant(got)
 	if e.Request.Trust != "" {
@@ -97,7 +98,10 @@ func inWords(e prove.Example) string {
 	if e.Request.Address.IsValid() {
 		s += " from " + e.Request.Address.String()
 	}
-	return s + " at " + e.At.UTC().Format(time.RFC3339)
+	if e.At.Sub(now) > time.Minute {
+		s += " at " + e.At.UTC().Format(time.RFC3339)
+	}
+	return s
 }
 
 // maxMarkdown stays below what a forge takes for one comment, 65,536 characters.
@@ -128,7 +132,7 @@ func (r Report) Markdown() string {
 				if i.Effect != effect {
 					continue
 				}
-				text := i.title() + "\n" + strings.Join(i.lines(), "\n") + "\n"
+				text := i.title() + "\n" + strings.Join(i.lines(r.now), "\n") + "\n"
 				if left -= len(text); left < 0 {
 					dropped++
 					continue
