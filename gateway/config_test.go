@@ -261,6 +261,8 @@ func TestConfigRefuses(t *testing.T) {
 		"an empty path":              {add("trust: \"\"\n"), "25 empty"},
 		"a short journal":            {add("journal: {keep: 23h}\n"), "25 journal-keep"},
 		"no journal time":            {add("journal: {keep: 0d}\n"), "25 journal-keep"},
+		"journal claims":             {add("journal: {claims: everything}\n"), "25 journal-claims"},
+		"no journal claims":          {add("journal: {claims: \"\"}\n"), "25 empty"},
 		"journal off":                {add("journal: none\n"), "25 wrong-type"},
 		"a rate a minute":            {add("limits: {per_address: 50/m}\n"), "25 rate"},
 		"a rate of nothing":          {add("limits: {per_address: 0/s}\n"), "25 rate"},
