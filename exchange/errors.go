@@ -34,7 +34,7 @@ type Error struct {
 	Reason     trust.Reason
 	Err        error
 	Tell       string
-	Hint       string // which claim failed, by name, for a token that proves a trust's anchors; see [trust.Policy.Hint]
+	Hint       string        // which claim failed, by name, for a token that proves a trust's anchors; see [trust.Policy.Hint]
 	RetryAfter time.Duration // with Unavailable and Limited
 	Issued     bool          // of a Minter: the target may have issued something all the same
 }

@@ -102,7 +102,7 @@ func (e *editing) verify(instead *rule, stops StopSet) string {
 
 // standing says what denies a request that no line of a trust denies.
 func standing(d Decision) string {
-	switch d.Reason {
+	switch d.Reason { //nolint:exhaustive // the rest is what a line of a trust says
 	case ReasonGuardrail:
 		return "the guardrail " + d.Detail + " forbids it"
 	case ReasonStopped:

@@ -46,7 +46,7 @@ func (p *Policy) Hint(id Identity, req Request, d Decision, now time.Time) strin
 		req.Trust = ""
 		d = p.Decide(id, req, StopSet{}, now)
 	}
-	switch d.Reason {
+	switch d.Reason { //nolint:exhaustive // the rest is not for the caller
 	case ReasonConditionFalse, ReasonCELError, ReasonCELBudget, ReasonEventNotNamed, ReasonNetwork, ReasonHours:
 	default:
 		return ""
