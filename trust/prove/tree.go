@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
@@ -137,19 +138,27 @@ func (t *tree) outside(e ast.Expr, c trust.Condition, file string) Outside {
 	if strings.Contains(strings.TrimSpace(c.Source), "\n") {
 		return o
 	}
-	if column, ok := t.column(e); ok {
+	if column, ok := t.column(e, []rune(c.Source)); ok {
 		o.At.Column += column
 	}
 	return o
 }
 
 // column is where the part begins in the condition: an operator's own place is
-// in the middle of it.
-func (t *tree) column(e ast.Expr) (int, bool) {
+// in the middle of it, and an access has that of its last dot.
+func (t *tree) column(e ast.Expr, source []rune) (int, bool) {
 	at, ok := t.info.GetOffsetRange(e.ID())
 	column := int(at.Start)
+	if ok && e.Kind() == ast.IdentKind && column <= len(source) {
+		if root, _, member := strings.Cut(strings.NewReplacer("/", ".", "?", ".").Replace(e.AsIdent()), "."); member {
+			before := string(source[:column])
+			if i := strings.LastIndex(before, root); i >= 0 {
+				column = utf8.RuneCountInString(before[:i])
+			}
+		}
+	}
 	for _, child := range children(e) {
-		if inner, found := t.column(child); found && (!ok || inner < column) {
+		if inner, found := t.column(child, source); found && (!ok || inner < column) {
 			column, ok = inner, true
 		}
 	}
