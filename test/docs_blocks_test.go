@@ -60,6 +60,9 @@ func TestBlocksAreTrue(t *testing.T) {
 	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	kinds := map[string]int{}
 	for _, name := range documents(t) {
+		if strings.HasPrefix(name, "docs/findings/") {
+			continue // half of their documents are bad on purpose; package check holds them to what they draw
+		}
 		all, _ := blocks(t, name)
 		for _, b := range all {
 			if b.lang == "" {

@@ -36,7 +36,8 @@ func (l *linter) fleet() (strictyaml.Findings, []meeting) {
 	})
 	each, open := make([]strictyaml.Findings, len(keys)), make([][]meeting, len(keys))
 	parallel(len(keys), func(i int) {
-		m := meetings{linter: l, offers: groups[keys[i]], shadowed: map[int]string{}, met: map[int][]string{}, asked: map[int]int{}}
+		offers := groups[keys[i]]
+		m := meetings{linter: l, offers: offers, shadowed: make([]string, len(offers)), met: make([][]string, len(offers)), asked: make([]int, len(offers))}
 		m.compare()
 		each[i], open[i] = m.findings(), m.undecided
 	})

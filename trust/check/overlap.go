@@ -14,10 +14,11 @@ type meetings struct {
 	*linter
 
 	offers   []offer
-	shadowed map[int]string   // by offer: the trust that allows as much
-	met      map[int][]string // by offer: trusts that also fit some token
-	asked    map[int]int      // by offer: how often it is in undecided
+	shadowed []string   // by offer: the trust that allows as much
+	met      [][]string // by offer: trusts that also fit some token
+	asked    []int      // by offer: how often it is in undecided
 	compared int
+	left     int // how many pairs of the group may still be left to a proof
 
 	undecided []meeting // what only a proof can say
 }
@@ -29,6 +30,8 @@ const (
 	maxCompared = 2_000_000 // pairs of one target and resource
 	maxMet      = 3         // trusts that one finding names
 	smallGroup  = 16        // below it, all pairs are cheaper than a table
+	maxAsked    = 64        // pairs of one group that are left to a proof
+	maxCrowd    = 16        // the same of a group that no claim tells apart: each proof looks at all of it
 )
 
 // compare looks at all pairs that could meet.
@@ -47,6 +50,10 @@ func (m *meetings) within(group []int, done map[string]bool) {
 	claim := ""
 	if len(group) > smallGroup {
 		claim = m.mostVaried(group, done)
+	}
+	m.left = maxAsked
+	if len(group) > maxAsked {
+		m.left = maxCrowd
 	}
 	if claim == "" {
 		for i, a := range group {
@@ -75,6 +82,7 @@ func (m *meetings) within(group []int, done map[string]bool) {
 	for _, v := range values {
 		m.within(byValue[v], done)
 	}
+	m.left = maxCrowd
 	for _, a := range free {
 		for _, b := range group {
 			if _, pinned := m.offers[b].f.pinned[claim]; pinned || b > a {
@@ -130,7 +138,8 @@ func (m *meetings) pair(i, j int) {
 		m.shadowed[i] = b.f.Name
 	case decided(a.f) && decided(b.f):
 		m.met[i], m.met[j] = meet(m.met[i], b.f.Name), meet(m.met[j], a.f.Name)
-	case m.asked[i] < maxMet && m.asked[j] < maxMet:
+	case m.left > 0 && m.asked[i] < maxMet && m.asked[j] < maxMet:
+		m.left--
 		m.asked[i]++
 		m.asked[j]++
 		m.undecided = append(m.undecided, meeting{a, b})
