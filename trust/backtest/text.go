@@ -36,7 +36,11 @@ func (r Report) totals(b *strings.Builder) {
 		b.WriteString("No decision was recorded in that time.\n")
 		return
 	}
-	fmt.Fprintf(b, "%d decisions judged again, from %s to %s; policy %s\n", r.Judged, stamp(r.From), stamp(r.To), r.Policy)
+	what := "decisions"
+	if r.Judged == 1 {
+		what = "decision"
+	}
+	fmt.Fprintf(b, "%d %s judged again, from %s to %s; policy %s\n", r.Judged, what, stamp(r.From), stamp(r.To), r.Policy)
 	line := func(name string, n int64, more string) {
 		if n > 0 || more == "" {
 			fmt.Fprintf(b, "  %-22s %d%s\n", name, n, more)
