@@ -376,7 +376,7 @@ func TestEditsAllow(t *testing.T) {
 	r := &dice{state: 3}
 	pick := func(options ...string) string { return options[r.IntN(len(options))] }
 	edits, none, hints := 0, 0, 0
-	for range 300 {
+	for range 100 {
 		var docs []string
 		for i := range 1 + r.IntN(3) {
 			docs = append(docs, randomTrust(i, pick))
@@ -424,7 +424,7 @@ func TestEditsAllow(t *testing.T) {
 			}
 		}
 	}
-	if edits < 100 || none < 50 || hints < 50 {
+	if edits < 100 || none < 30 || hints < 20 {
 		t.Errorf("%d edits, %d without, %d hints: not the worlds that were meant", edits, none, hints)
 	}
 }
