@@ -3,7 +3,6 @@ package prove_test
 import (
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -14,7 +13,21 @@ import (
 )
 
 // drawing makes random policies, and tokens and requests next to what they say.
-type drawing struct{ *rand.Rand }
+type drawing struct{ state *uint64 }
+
+func draws(seed, of uint64) drawing {
+	state := seed*1_000_003 + of
+	return drawing{&state}
+}
+
+// IntN gives the same numbers for the same seed (SplitMix64).
+func (d drawing) IntN(n int) int {
+	*d.state += 0x9e3779b97f4a7c15
+	z := *d.state
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	return int((z ^ z>>31) >> 1 % uint64(n))
+}
 
 func pick[T any](d drawing, of ...T) T { return of[d.IntN(len(of))] }
 
@@ -324,9 +337,9 @@ func (d drawing) token(t trust.Trust) (trust.Identity, trust.Request, time.Time)
 // lives are all lifetimes next to what policies compare with, long ones first.
 func lives(most time.Duration) []time.Duration {
 	near := map[time.Duration]bool{most: true, time.Second: true}
-	for _, m := range []time.Duration{1, 5, 10, 15, 20} {
-		for _, s := range []time.Duration{-1, 0, 1} {
-			if d := m*time.Minute + s*time.Second; d < most {
+	for _, m := range []int{1, 5, 10, 15, 20} {
+		for _, s := range []int{-1, 0, 1} {
+			if d := time.Duration(60*m+s) * time.Second; d < most {
 				near[d] = true
 			}
 		}

@@ -95,7 +95,7 @@ func (t *translation) eval(e ast.Expr) value {
 		v = t.list(e.AsList())
 	case ast.ComprehensionKind:
 		v = t.loop(e)
-	default:
+	case ast.MapKind, ast.StructKind, ast.UnspecifiedExprKind:
 		v = only(opaque{})
 	}
 	if len(v) > maxAlternatives {
@@ -201,7 +201,7 @@ func (t *translation) call(e ast.Expr) value {
 	for _, a := range args {
 		values = append(values, t.eval(a))
 	}
-	return t.apply(e, c.FunctionName(), values)
+	return t.apply(c.FunctionName(), values)
 }
 
 // orValue is what is in an optional, or else the fallback: the right side is
@@ -226,7 +226,7 @@ func (t *translation) orValue(v value, fallback ast.Expr, wrapped bool) value {
 
 // apply runs a strict function on every combination of what its arguments may
 // be.
-func (t *translation) apply(e ast.Expr, name string, args []value) value {
+func (t *translation) apply(name string, args []value) value {
 	n := 1
 	for _, a := range args {
 		n *= len(a)
@@ -246,7 +246,7 @@ func (t *translation) apply(e ast.Expr, name string, args []value) value {
 			return
 		}
 		if i == len(args) {
-			out = append(out, t.function(e, name, terms).where(when)...)
+			out = append(out, t.function(name, terms).where(when)...)
 			return
 		}
 		for _, a := range args[i] {

@@ -4,7 +4,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
@@ -14,7 +13,7 @@ import (
 )
 
 // function is one strict function of one combination of terms.
-func (t *translation) function(e ast.Expr, name string, args []term) value {
+func (t *translation) function(name string, args []term) value {
 	if v, ok := t.folded(name, args); ok {
 		return v
 	}

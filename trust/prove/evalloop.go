@@ -57,10 +57,10 @@ func readLoop(c ast.ComprehensionExpr) loop {
 			return l
 		}
 		added := args[1].AsCall().Args()[1]
-		switch added.Kind() {
-		case ast.LiteralKind:
+		if added.Kind() == ast.LiteralKind {
 			l.kind = existsOne
-		case ast.ListKind:
+		}
+		if added.Kind() == ast.ListKind {
 			l.kind, l.made = collect, added.AsList().Elements()[0]
 		}
 	case operators.Add:
@@ -135,11 +135,11 @@ func (t *translation) overItems(l loop, list items) value {
 		case noLoop, binding:
 		}
 	}
-	switch l.kind {
-	case existsOne:
+	if l.kind == existsOne {
 		one := logic.And(atMostOf(here, min(1, len(here))), logic.Not(atMostOf(here, 0)))
 		return exactly(one).where(fine).value()
-	case collect:
+	}
+	if l.kind == collect {
 		return value(nil).add(fine, made)
 	}
 	return result.value()

@@ -14,13 +14,13 @@ func (x segment) there() logic.Formula {
 	if x.at == 0 {
 		return logic.True()
 	}
-	return x.in(`(?s:.*)`, "", "")
+	return x.in(`(?s:.*)`, "")
 }
 
-// in wants the segments before, then piece, and then the rest.
-func (x segment) in(piece, before, after string) logic.Formula {
+// in wants the segments before it, then piece, and then the rest.
+func (x segment) in(piece, after string) logic.Formula {
 	sep := regexp.QuoteMeta(x.sep)
-	l, err := logic.Regexp(`(?s)(?:` + before + `(?:[^` + class(x.sep) + `]*` + sep + `){` + strconv.Itoa(x.at) + `}` + piece + after + `)`)
+	l, err := logic.Regexp(`(?s)(?:(?:[^` + class(x.sep) + `]*` + sep + `){` + strconv.Itoa(x.at) + `}` + piece + after + `)`)
 	if err != nil {
 		return logic.False()
 	}
@@ -40,13 +40,14 @@ func (x segment) holds(q textTest) (logic.Formula, bool) {
 	}
 	switch q.kind {
 	case equals:
-		return x.in(lit, "", end), true
+		return x.in(lit, end), true
 	case startsWith:
-		return x.in(lit+any, "", end), true
+		return x.in(lit+any, end), true
 	case endsWith:
-		return x.in(any+lit, "", end), true
+		return x.in(any+lit, end), true
 	case contains:
-		return x.in(any+lit+any, "", end), true
+		return x.in(any+lit+any, end), true
+	case matches, sized:
 	}
 	return logic.False(), false
 }

@@ -86,6 +86,7 @@ func (p piece) in(l logic.Language) logic.Formula {
 		l = logic.MapASCII(l, true)
 	case uppered:
 		l = logic.MapASCII(l, false)
+	case asIs:
 	}
 	return logic.In(p.x, l)
 }
@@ -123,6 +124,7 @@ func (x text) holds(q textTest) (logic.Formula, bool) {
 		case len(left) == 1:
 			return left[0].in(logic.Lengths(0, rest)), true
 		}
+	case contains, matches:
 	}
 	return logic.False(), false
 }

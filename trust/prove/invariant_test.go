@@ -65,7 +65,10 @@ func TestInvariants(t *testing.T) {
 	} {
 		r := proveAll(t, base(c.trust), invariant(c.kind, c.condition))[0]
 		if r.Verdict != c.want {
-			shown, _ := json.Marshal(r)
+			shown, err := json.Marshal(r)
+			if err != nil {
+				t.Fatal(err)
+			}
 			t.Errorf("%s\n  %s %s: %s, want %s\n  %s", c.trust, c.kind, c.condition, r.Verdict, c.want, shown)
 		}
 		if (r.Verdict == prove.Broken) != (r.Example != nil) || r.Verdict == prove.Undecided && len(r.Outside) == 0 && r.Reason == "" {

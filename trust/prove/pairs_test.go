@@ -1,7 +1,6 @@
 package prove_test
 
 import (
-	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -26,7 +25,7 @@ func TestCovered(t *testing.T) {
 	count := map[prove.Answer]int{}
 	const cases = 250
 	for seed := range uint64(cases) {
-		d := drawing{rand.New(rand.NewPCG(seed, 5))}
+		d := draws(seed, 5)
 		before := d.trust("tr0", "", "")
 		after := before
 		switch d.IntN(4) {
@@ -96,7 +95,7 @@ func TestOverlap(t *testing.T) {
 	count := map[prove.Answer]int{}
 	const cases = 250
 	for seed := range uint64(cases) {
-		d := drawing{rand.New(rand.NewPCG(seed, 6))}
+		d := draws(seed, 6)
 		docs := []string{d.trust("tr0", "", ""), d.trust("tr1", "", "")}
 		p, pr := prover(t, docs...)
 		a, b := p.All()[0], p.All()[1]

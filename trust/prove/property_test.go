@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strings"
@@ -47,9 +46,9 @@ func violated(tb testing.TB, p *trust.Policy, by decider, id trust.Identity, req
 
 // compare draws one policy and many situations; it returns the verdict and how
 // the prover and the decider disagree, or "".
-func compare(tb testing.TB, seed uint64, by decider, draws int) (prove.Verdict, string) {
+func compare(tb testing.TB, seed uint64, by decider, tries int) (prove.Verdict, string) {
 	tb.Helper()
-	d := drawing{rand.New(rand.NewPCG(seed, 4))}
+	d := draws(seed, 4)
 	docs := d.documents()
 	p := compile(tb, docs...)
 	pr, err := prove.New(p, now())
@@ -76,7 +75,7 @@ func compare(tb testing.TB, seed uint64, by decider, draws int) (prove.Verdict, 
 		tb.Log(told("undecided: %s %v", r.Reason, r.Outside))
 	}
 	if r.Verdict == prove.Holds {
-		for range draws {
+		for range tries {
 			id, req, at := d.token(pick(d, p.All()...))
 			if violated(tb, p, by, id, req, at) {
 				return r.Verdict, told("it holds, but %v %+v at %s breaks it", id.Claims, req, at)
@@ -93,10 +92,10 @@ func longest(req trust.Request) trust.Request { req.TTL = 0; return req }
 // breaks, and what it shows breaks.
 func TestAgrees(t *testing.T) {
 	t.Parallel()
-	const policies, draws = 500, 60
+	const policies, tries = 500, 60
 	count := map[prove.Verdict]int{}
 	for seed := range uint64(policies) {
-		verdict, wrong := compare(t, seed, decide, draws)
+		verdict, wrong := compare(t, seed, decide, tries)
 		if wrong != "" {
 			t.Fatal(wrong)
 		}

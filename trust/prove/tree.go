@@ -170,18 +170,13 @@ func (t *tree) source(e ast.Expr) string {
 	factory := ast.NewExprFactory()
 	shown := factory.CopyExpr(e)
 	ast.PostOrderVisit(shown, ast.NewExprVisitor(func(e ast.Expr) {
-		switch e.Kind() {
-		case ast.IdentKind:
+		if e.Kind() == ast.IdentKind {
 			if id, optional, ok := trust.ClaimOf(e.AsIdent()); ok {
 				e.SetKindCase(factory.NewIdent(e.ID(), claimText(id, optional)))
 			}
-		case ast.LiteralKind:
-			s, ok := literal(e)
-			if !ok || !strings.HasPrefix(s, "^(?:") || !strings.HasSuffix(s, ")$") {
-				return
-			}
+		}
+		if s, ok := literal(e); ok && strings.HasPrefix(s, "^(?:") && strings.HasSuffix(s, ")$") {
 			e.SetKindCase(factory.NewLiteral(e.ID(), types.String(s[len("^(?:"):len(s)-len(")$")])))
-		default:
 		}
 	}))
 	text, err := parser.Unparse(shown, t.info, parser.WrapOnColumn(1<<16))
