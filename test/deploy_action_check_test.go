@@ -431,3 +431,59 @@ func TestCheckActionAgainstInjection(t *testing.T) {
 		}
 	}
 }
+
+// TestCheckActionWithTheClient reviews a real change with the real program: a trust
+// that lets in one more branch, and breaks an invariant.
+func TestCheckActionWithTheClient(t *testing.T) {
+	t.Parallel()
+	r := newReview(t)
+	release := tarballOf(t, program(t))
+	mirror := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(release.content) }))
+	t.Cleanup(mirror.Close)
+	sum := sha256.Sum256(release.content)
+	r.inputs["sha256"], r.inputs["base-url"], r.inputs["base"], r.inputs["sarif"] = hex.EncodeToString(sum[:]), mirror.URL, "HEAD", "true"
+	write := func(name, text string) {
+		path := filepath.Join(r.dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const trust = `name: payments
+owner: payments-team@acme.example
+purpose: Deploys payments from main
+from: github
+match: {repository_owner_id: "9919", repository_id: "41881900", ref: refs/heads/main, runner_environment: github-hosted}
+grants: [{to: orders-api, scopes: ["orders:read"], ttl: 10m}]
+`
+	write("cambio.yaml", `issuer: https://id.acme.example
+identity_providers: {github: {type: github-actions, audience: "https://id.acme.example"}}
+targets: {orders-api: {type: jwt, audience: "https://orders.acme.example"}}
+`)
+	write("trust/payments.yaml", trust)
+	write("trust/payments_test.yaml", "trust: payments\ntests: [{name: main, ask: {to: orders-api}, expect: allow}]\n")
+	write("trust/main.yaml", `invariant: main-alone
+owner: security@acme.example
+purpose: Only main gets anything
+from: [github]
+always: claims.ref == "refs/heads/main"
+`)
+	for _, args := range [][]string{{"init", "-q"}, {"add", "cambio.yaml", "trust"}, {"-c", "user.name=a", "-c", "user.email=a@b.example", "commit", "-q", "-m", "x"}} {
+		cmd := exec.CommandContext(t.Context(), "git", args...)
+		cmd.Dir, cmd.Env = r.dir, []string{"PATH=" + os.Getenv("PATH"), "HOME=" + r.dir}
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("git %v: %v\n%s", args, err, out)
+		}
+	}
+	if status, log := r.run(); status != 0 || readPairs(t, r.read("output"))["effect"] != "none" || r.hub.sarif["version"] != "2.1.0" {
+		t.Fatalf("as it was: status %d, output %q\n%s\n%s", status, r.read("output"), r.read("summary"), log)
+	}
+	write("trust/payments.yaml", strings.Replace(trust, "refs/heads/main", "[refs/heads/main, refs/heads/next]", 1))
+	status, log := r.run()
+	if status != 1 || readPairs(t, r.read("output"))["effect"] != "grows" || len(r.hub.written) == 0 {
+		t.Fatalf("status %d, output %q\n%s\n%s", status, r.read("output"), r.read("summary"), log)
+	}
+	wants(t, "the comment", r.hub.written[len(r.hub.written)-1], "something is wrong", "| invariants | **failed** (1) |", "| tests | ok |", "main-alone", "refs/heads/next")
+}

@@ -56,14 +56,14 @@ extra: 1
 		"a file of tests":    {"a_test.yaml", "tests:\n    - expect: allow\n      at: 2027-01-01T00:00:00Z\n      name: x\n      ask: {to: t}\ntrust: a\n", "trust: a\ntests:\n  - name: x\n    at: 2027-01-01T00:00:00Z\n    ask: {to: t}\n    expect: allow\n"},
 		"quotes":             {"a.yaml", "a: 'x'\nb: 'it''s'\nc: \"say \\\"x\\\"\"\nd: on\n\"e\": \"\\ta\\nb\"\nf: 'x\\y'\ng: No\non: 1\n", "a: \"x\"\nb: \"it's\"\nc: 'say \"x\"'\nd: \"on\"\n\"e\": \"\\ta\\nb\"\nf: 'x\\y'\ng: \"No\"\n\"on\": 1\n"},
 		"ids":                {"a.yaml", "match:\n  repository_id: x1\n  owner_id: [a, '2']\n  pod_uid:\n    - u\n  ref: main\ntests:\n  - {name: x, claims: {repository_id: y1, ref: z}}\n", "match:\n  repository_id: \"x1\"\n  owner_id: [\"a\", \"2\"]\n  pod_uid:\n    - \"u\"\n  ref: main\ntests:\n  - {name: x, claims: {repository_id: \"y1\", ref: z}}\n"},
-		"comments":           {"a.yaml", "# top\n\n# of name\nname: a # behind\n\n\n# of match\nmatch: # beside\n    # of ref\n    ref: x\n    # end of match\n# of grants\ngrants:\n# of the first\n- to: t # t\n  # end of the first\n# end\n", "# top\n\n# of name\nname: a  # behind\n\n# of match\nmatch:  # beside\n  # of ref\n  ref: x\n  # end of match\n# of grants\ngrants:\n  # of the first\n  - to: t  # t\n    # end of the first\n# end\n"},
+		"comments":           {"a.yaml", "# top\n\n# of name\nname: a # behind\n\n\n# of match\nmatch: # beside\n    # of ref\n    ref: x\n    # end of match\n# of grants\ngrants:\n# of the first\n- to: t # t\n  # end of the first\n# end\n", "# top\n\n# of name\nname: a # behind\n\n# of match\nmatch: # beside\n  # of ref\n  ref: x\n  # end of match\n# of grants\ngrants:\n  # of the first\n  - to: t # t\n    # end of the first\n# end\n"},
 		"comments move":      {"a.yaml", "# top\n\n# of owner\nowner: o\n# of name\nname: a\n", "# top\n\n# of owner\n# of name\nname: a\nowner: o\n"},
 		"comments of a dash": {"a.yaml", "grants:\n  - # of the first\n    scopes: [a]\n    # of to\n    to: t\n", "grants:\n  # of the first\n  # of to\n  - to: t\n    scopes: [a]\n"},
-		"brackets":           {"a.yaml", "a: {x: 1,\n  z: [1,2]}\nb: [\n  # first\n  a, # a\n  {b: c}, # b\n  # last\n] # end\nc: {\n}\nd: [ ]\ne: [a: b]\n", "a:\n  x: 1\n  z: [1, 2]\nb:  # end\n  # first\n  - a  # a\n  - {b: c}  # b\n  # last\nc: {}\nd: []\ne: [{a: b}]\n"},
-		"the root":           {"a.yaml", "{name: a, # x\n match: {ref: b}} # z\n", "name: a  # x\nmatch: {ref: b}  # z\n"},
+		"brackets":           {"a.yaml", "a: {x: 1,\n  z: [1,2]}\nb: [\n  # first\n  a, # a\n  {b: c}, # b\n  # last\n] # end\nc: {\n}\nd: [ ]\ne: [a: b]\n", "a:\n  x: 1\n  z: [1, 2]\nb: # end\n  # first\n  - a # a\n  - {b: c} # b\n  # last\nc: {}\nd: []\ne: [{a: b}]\n"},
+		"the root":           {"a.yaml", "{name: a, # x\n match: {ref: b}} # z\n", "name: a # x\nmatch: {ref: b} # z\n"},
 		"nothing":            {"a.yaml", "a:\nb: null\nc: ~\nd: [null, ~]\ne:\n  -\n  - x\nf: {a, b: }\n", "a:\nb: null\nc: ~\nd: [null, ~]\ne:\n  - null\n  - x\nf: {a: null, b: null}\n"},
-		"folded":             {"a.yaml", "a: one\n  two\nb: \"one\n\n  two\"\nc: one,\n  two # x\n", "a: one two\nb: \"one\\ntwo\"\nc: \"one, two\"  # x\n"},
-		"blocks": {"a.yaml", "a: | # about a\n     one\n       two\n\n     # three\n  # four\nb: >-\n one\n two\n\nc:\n- |2\n    in\n  out\n\n- |+\n x\n\n\n- z\n- |\n x", `a: |  # about a
+		"folded":             {"a.yaml", "a: one\n  two\nb: \"one\n\n  two\"\nc: one,\n  two # x\n", "a: one two\nb: \"one\\ntwo\"\nc: \"one, two\" # x\n"},
+		"blocks": {"a.yaml", "a: | # about a\n     one\n       two\n\n     # three\n  # four\nb: >-\n one\n two\n\nc:\n- |2\n    in\n  out\n\n- |+\n x\n\n\n- z\n- |\n x", `a: | # about a
   one
     two
 
@@ -87,9 +87,9 @@ c:
     x
 `},
 		"lists of lists":  {"a.yaml", "a:\n- - # x\n    b\n  - c\n- - - d\n", "a:\n  # x\n  - - b\n    - c\n  - - - d\n"},
-		"no Unix":         {"a.yaml", "\ufeffb: |\r\n  x\r\n  y\r\na: 'z' # c\r\n", "b: |\n  x\n  y\na: \"z\"  # c\n"},
+		"no Unix":         {"a.yaml", "\ufeffb: |\r\n  x\r\n  y\r\na: 'z' # c\r\n", "b: |\n  x\n  y\na: \"z\" # c\n"},
 		"a marker":        {"a.yaml", "# top\n--- # x\na: b\n... # y\n# z\n", "# top\n# x\na: b\n# y\n# z\n"},
-		"other letters":   {"a.yaml", "é: \"ü\" # ö\nß: {ü: 'é', a: 'b#c'} # d\n", "é: \"ü\"  # ö\nß: {ü: \"é\", a: \"b#c\"}  # d\n"},
+		"other letters":   {"a.yaml", "é: \"ü\" # ö\nß: {ü: 'é', a: 'b#c'} # d\n", "é: \"ü\" # ö\nß: {ü: \"é\", a: \"b#c\"} # d\n"},
 		"no comment":      {"a.yaml", "a: b#c\nb: \"# d\"\nc: '# e'\nd: |\n  # f\n  \"\n", "a: b#c\nb: \"# d\"\nc: \"# e\"\nd: |\n  # f\n  \"\n"},
 		"asked for":       {"a.yaml", "? a\n: b\n? c\n", "a: b\nc:\n"},
 		"as documents do": {"a.yaml", "a: claims.x == \"y\" && !claims.z\n/b.io/c: d\ne: 2027-03-31\nf: 0755\n", "a: claims.x == \"y\" && !claims.z\n/b.io/c: d\ne: 2027-03-31\nf: 0755\n"},

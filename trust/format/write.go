@@ -115,7 +115,7 @@ func behind(line, comment string) string {
 	if comment == "" {
 		return line
 	}
-	return line + "  " + comment
+	return line + " " + comment
 }
 
 // blockScalar writes the lines as they are, at their new place.
