@@ -116,13 +116,6 @@ func (r *report) as(s strictyaml.Severity, id string, at trust.Place, field, mes
 	})
 }
 
-// has reports whether a finding was said at a place.
-func (r *report) has(id string, at trust.Place) bool {
-	return slices.ContainsFunc(r.findings, func(f strictyaml.Finding) bool {
-		return f.ID == id && f.Line == at.Line && f.Column == at.Column
-	})
-}
-
 // trust is what there is to say about one trust by itself.
 func (l *linter) trust(r *report, f *facts) {
 	l.matchLines(r, f)

@@ -172,14 +172,14 @@ func TestPages(t *testing.T) {
 	for name, text := range want {
 		path := filepath.Join(root, filepath.FromSlash(name))
 		if os.Getenv("UPDATE") == "1" {
-			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // documents are for everybody
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 				t.Fatal(err)
 			}
-			if err := os.WriteFile(path, []byte(text), 0o644); err != nil { //nolint:gosec // the same
+			if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
-		got, err := os.ReadFile(path) //nolint:gosec // a name of the catalogue
+		got, err := os.ReadFile(path)
 		if err != nil || string(got) != text {
 			t.Errorf("%s is not what the catalogue says; run UPDATE=1 go test ./trust/check -run TestPages (%v)", name, err)
 		}

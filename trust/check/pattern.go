@@ -27,15 +27,18 @@ func bareDot(pattern string) bool {
 }
 
 func hasBareDot(re *syntax.Regexp) bool {
-	switch re.Op {
-	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
+	if anyOne(re) {
 		return true
-	case syntax.OpStar, syntax.OpPlus, syntax.OpQuest, syntax.OpRepeat:
-		if sub := re.Sub[0]; sub.Op == syntax.OpAnyChar || sub.Op == syntax.OpAnyCharNotNL {
-			return false
-		}
+	}
+	repeated := re.Op == syntax.OpStar || re.Op == syntax.OpPlus || re.Op == syntax.OpQuest || re.Op == syntax.OpRepeat
+	if repeated && anyOne(re.Sub[0]) {
+		return false // .* is meant
 	}
 	return slices.ContainsFunc(re.Sub, hasBareDot)
+}
+
+func anyOne(re *syntax.Regexp) bool {
+	return re.Op == syntax.OpAnyChar || re.Op == syntax.OpAnyCharNotNL
 }
 
 // ends are what a pattern says about the beginning and the end of a text: whether
@@ -73,7 +76,7 @@ func anything(re *syntax.Regexp) bool {
 	if re.Op != syntax.OpStar && re.Op != syntax.OpPlus {
 		return false
 	}
-	return re.Sub[0].Op == syntax.OpAnyChar || re.Sub[0].Op == syntax.OpAnyCharNotNL
+	return anyOne(re.Sub[0])
 }
 
 // gluedAfter reports a text that ends inside a name, so that what follows may

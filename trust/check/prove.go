@@ -30,7 +30,7 @@ type said struct {
 func (l *linter) proven(undecided []meeting) strictyaml.Findings {
 	pr, err := prove.New(l.policy, l.options.Now)
 	if err != nil {
-		return nil // the documents compiled: what cannot be proved is not said
+		return strictyaml.Findings{{ID: trust.FindingInternal, Severity: strictyaml.Warning, Message: "nothing can be proved of the conditions: " + err.Error(), Fix: "report it"}}
 	}
 	var reports []*report
 	loners := l.loners(&reports)
