@@ -99,6 +99,9 @@ func FuzzWorkloads(f *testing.F) {
 		if listErr != nil || len(ids) != 1 || ids[0] != identity.Workload {
 			t.Errorf("listed %q (%v), the verifier says %q", ids, listErr, identity.Workload)
 		}
+		if one, err := oidc.WorkloadOf("id.acme.test", p, platform, read); err != nil || one != identity.Workload {
+			t.Errorf("of the claims alone %q (%v), the verifier says %q", one, err, identity.Workload)
+		}
 	})
 }
 
