@@ -70,15 +70,16 @@ func (p *Policy) Coverage(results []TestResult) Coverage {
 	}
 	var c Coverage
 	for _, t := range p.rules {
-		c.add(SubjectCoverage{Trust: t.name, File: t.file}, trusts[t])
+		c = c.with(SubjectCoverage{Trust: t.name, File: t.file}, trusts[t])
 	}
 	for _, g := range p.guardrails {
-		c.add(SubjectCoverage{Guardrail: g.name, File: g.file}, guardrails["guardrail "+g.name])
+		c = c.with(SubjectCoverage{Guardrail: g.name, File: g.file}, guardrails["guardrail "+g.name])
 	}
 	return c
 }
 
-func (c *Coverage) add(s SubjectCoverage, of *checklist) {
+// with is the coverage with one more subject.
+func (c Coverage) with(s SubjectCoverage, of *checklist) Coverage {
 	s.Total, s.Uncovered = len(of.things), []Uncovered{}
 	for _, t := range of.things {
 		if t.alone {
@@ -90,6 +91,7 @@ func (c *Coverage) add(s SubjectCoverage, of *checklist) {
 	c.Covered += s.Covered
 	c.Total += s.Total
 	c.Subjects = append(c.Subjects, s)
+	return c
 }
 
 // denied looks again at a test that was denied, and notes what failed.

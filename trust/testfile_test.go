@@ -32,14 +32,18 @@ func TestFilesOfTests(t *testing.T) {
 		file string
 		want []string // reason or by, and ok
 	}{
-		"of a trust": {"trust: tr1\ntests:\n" +
-			"  - {name: main, ask: {to: t1}, expect: allow}\n" +
-			"  - {name: dev, claims: {ref: dev}, ask: {to: t1}, expect: deny, reason: condition-false}\n",
-			[]string{"by tr1 ok", "condition-false ok"}},
-		"of an identity provider": {"from: ci\ntests:\n" +
-			"  - {name: nobody, ask: {to: t1}, expect: deny}\n" +
-			"  - {name: app, claims: {repository_id: \"2\", repository_owner_id: \"1\"}, ask: {to: t1}, expect: allow, by: tr1}\n",
-			[]string{"condition-false ok", "by tr1 ok"}},
+		"of a trust": {
+			"trust: tr1\ntests:\n" +
+				"  - {name: main, ask: {to: t1}, expect: allow}\n" +
+				"  - {name: dev, claims: {ref: dev}, ask: {to: t1}, expect: deny, reason: condition-false}\n",
+			[]string{"by tr1 ok", "condition-false ok"},
+		},
+		"of an identity provider": {
+			"from: ci\ntests:\n" +
+				"  - {name: nobody, ask: {to: t1}, expect: deny}\n" +
+				"  - {name: app, claims: {repository_id: \"2\", repository_owner_id: \"1\"}, ask: {to: t1}, expect: allow, by: tr1}\n",
+			[]string{"condition-false ok", "by tr1 ok"},
+		},
 		"another reason": {"trust: tr1\ntests: [{name: x, claims: {ref: dev}, ask: {to: t1}, expect: deny, reason: guardrail}]\n", []string{"condition-false failed"}},
 		"by another":     {"trust: tr1\ntests: [{name: x, ask: {to: t1}, expect: allow, by: tr9}]\n", []string{"by tr1 failed"}},
 	} {
