@@ -172,13 +172,10 @@ func (s *state) seeTimes(id string) {
 	}
 	s.seeClock()
 	switch id {
-	case "/iat":
+	case "/iat", "/nbf":
 		s.domain = append(s.domain, logic.Difference(x, timeVar, int64(maxSkew)))
 	case "/exp":
 		s.domain = append(s.domain, logic.Difference(timeVar, x, int64(maxSkew)))
-	}
-	if s.seen[claimOf("/iat")] && s.seen[claimOf("/exp")] {
-		s.domain = append(s.domain, logic.Difference(claimOf("/iat"), claimOf("/exp"), 0))
 	}
 }
 
