@@ -114,3 +114,31 @@ func TestCheckNamesThePlaceOfTLS(t *testing.T) {
 	}
 	t.Error("not found")
 }
+
+// TestFilesOfTestsAreBeside: a file of tests is no document, whatever it holds, and
+// only whoever runs tests reads it.
+func TestFilesOfTestsAreBeside(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("g.yaml", "guardrail: g\nowner: o\npurpose: p\nforbid: 'false'\n")
+	config := gateway.Config{Trust: dir}
+	before, _ := gateway.LoadPolicy(config, time.Now())
+	write("a_test.yaml", "guardrail: h\n")
+	after, findings := gateway.LoadPolicy(config, time.Now())
+	if before == nil || after == nil || before.SHA256() != after.SHA256() || after.Guardrails() != 1 || len(findings) != 0 {
+		t.Errorf("a file of tests changed the policy: %v", findings)
+	}
+	if tested, findings := gateway.LoadTested(config, time.Now()); tested != nil || !findings.HasErrors() || filepath.Base(findings[0].File) != "a_test.yaml" {
+		t.Errorf("it was read as tests: %v", findings)
+	}
+	if err := os.Remove(filepath.Join(dir, "a_test.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	if tested, findings := gateway.LoadTested(config, time.Now()); tested == nil || tested.SHA256() != before.SHA256() {
+		t.Errorf("without: %v", findings)
+	}
+}
