@@ -238,7 +238,7 @@ func errorBodies(t *testing.T) {
 	// What a tenant's own caller is told beside the sentence is TestHints'.
 	silent := func(trust string) string { return strings.Replace(trust, "from: iss1", "hints: false\nfrom: iss1", 1) }
 	expired := strings.NewReplacer("name: tr1", "name: old", "from: iss1", "expires: 2020-01-01\nfrom: iss1", `repository_id: "2"`, `repository_id: "3"`).Replace(rig.TR1)
-	cel := silent(conditionTrust("very-secret-name", "4", `claims.workflow == "very-secret-text"`))
+	cel := conditionTrust("very-secret-name", "4", `claims.workflow == "very-secret-text"`)
 	r := rig.New(t, rig.Setup{Trusts: map[string]string{"tr1.yaml": silent(rig.TR1), "tr2.yaml": silent(rig.TR2), "old.yaml": expired, "cel.yaml": cel, "g.yaml": recordGuardrail}})
 	r.Control()
 	now := r.Clock.Now().Unix()

@@ -49,11 +49,9 @@ func TestHints(t *testing.T) {
 		},
 		"outside of hours and networks": {
 			trusts: map[string]string{"tr1.yaml": rig.TR1 + "access: {networks: [203.0.113.0/24], hours: \"Mon 00:00-00:01 Pacific/Kiritimati\"}\n"}, reason: "network-not-allowed",
-			hint: "The caller's address is outside the networks that the trust takes. The time is outside the hours that the trust takes.",
 		},
 		"a condition": {
 			trusts: map[string]string{"tr1.yaml": rig.TR1 + "when: ['claims.actor == \"s3cret\" && claims.sha != \"\"']\n"}, change: map[string]any{"actor": "mona", "sha": "x"}, reason: "condition-false",
-			hint: "Conditions over the claims actor and sha do not hold.",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

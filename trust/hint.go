@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -30,10 +31,12 @@ const (
 //   - Policy of others: a token that does not prove the anchors gets nothing, and
 //     takes the time that the decision took. One that does is of the tenant, and
 //     learns of the tenant's own trusts.
-//   - Values: never told, neither expected ones nor the text of a condition. A
-//     caller that may have many tokens signed learns for each whether it was the
+//   - Values: never told. A caller that may have many tokens signed learns for each whether it was the
 //     right one, which trying them tells anyway. `hints: false` ends it; the time
 //     then is the same, and so is the answer of a trust that does not exist.
+//   - Conditions: what a condition asks, and of which claims, is the policy's own
+//     text, as is from where and when; where only they fail, the answer is that of
+//     every other refusal.
 //   - Names of trusts: never told, and the trust that the caller asked for by name
 //     plays no part, so that a name that exists hints no more than one that does not.
 //   - Guardrails, stops, expiry, trusts on trial: an identity that a trust matches
@@ -47,7 +50,7 @@ func (p *Policy) Hint(id Identity, req Request, d Decision, now time.Time) strin
 		d = p.Decide(id, req, StopSet{}, now)
 	}
 	switch d.Reason { //nolint:exhaustive // the rest is not for the caller
-	case ReasonConditionFalse, ReasonCELError, ReasonCELBudget, ReasonEventNotNamed, ReasonNetwork, ReasonHours:
+	case ReasonConditionFalse, ReasonEventNotNamed:
 	default:
 		return ""
 	}
@@ -60,7 +63,7 @@ func (p *Policy) Hint(id Identity, req Request, d Decision, now time.Time) strin
 	if t == nil || t.silent {
 		return ""
 	}
-	return tr.hint(t)
+	return tr.hint()
 }
 
 // hinting returns the trust that a hint would be about, with how its lines came
@@ -113,38 +116,20 @@ func (t *rule) grantsAt(target string) bool {
 	return false
 }
 
-// hint says what failed, in names of claims alone.
-func (tr *trace) hint(t *rule) string {
-	var wrong, lacking, read []string
-	var more []string
-	add := func(names *[]string, name string) {
-		for _, known := range *names {
-			if known == name {
-				return
-			}
-		}
-		*names = append(*names, name)
-	}
+// hint says which claims of match failed, by name.
+func (tr *trace) hint() string {
+	var wrong, lacking []string
 	for i, line := range tr.lines {
 		about := tr.about[i]
-		switch {
-		case line.OK:
-		case about.kind == matchKind && about.lacks:
-			add(&lacking, about.claim.shown)
-		case about.kind == matchKind, about.kind == eventKind:
-			add(&wrong, about.claim.shown)
-		case about.kind == networkKind:
-			more = append(more, "The caller's address is outside the networks that the trust takes.")
-		case about.kind == hoursKind:
-			more = append(more, "The time is outside the hours that the trust takes.")
-		case about.kind == whenKind:
-			c := t.when[about.at]
-			for _, claim := range c.claims {
-				add(&read, claim.shown)
-			}
-			if len(c.claims) == 0 {
-				add(&more, conditionOver(c))
-			}
+		if line.OK || about.kind != matchKind && about.kind != eventKind {
+			continue
+		}
+		names := &wrong
+		if about.lacks {
+			names = &lacking
+		}
+		if !slices.Contains(*names, about.claim.shown) {
+			*names = append(*names, about.claim.shown)
 		}
 	}
 	var out []string
@@ -154,25 +139,11 @@ func (tr *trace) hint(t *rule) string {
 	if len(lacking) > 0 {
 		out = append(out, naming("The token lacks the claim ", ", which the trust asks for.", "The token lacks the claims ", ", which the trust asks for.", lacking))
 	}
-	if len(read) > 0 {
-		out = append(out, naming("A condition over the claim ", " does not hold.", "Conditions over the claims ", " do not hold.", read))
-	}
-	text := strings.Join(append(out, more...), " ")
+	text := strings.Join(out, " ")
 	if len(text) > maxHint || strings.ContainsFunc(text, func(r rune) bool { return !strconv.IsPrint(r) }) {
 		return "" // names that were declared at a length, or in a form, that no answer should carry
 	}
 	return text
-}
-
-// conditionOver tells of a condition that names no claim.
-func conditionOver(c *condition) string {
-	switch {
-	case c.all:
-		return "A condition over the token's claims does not hold."
-	case c.perGrant:
-		return "A condition over the request does not hold."
-	}
-	return "A condition over the identity or the time does not hold."
 }
 
 // naming puts names between the words for one of them, or for several.

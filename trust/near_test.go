@@ -174,46 +174,43 @@ func TestNear(t *testing.T) {
 		},
 		"equal to another": {
 			docs: when(`claims.workflow == "deploy"`), claims: claims("workflow", "it's"), req: ask, reason: trust.ReasonConditionFalse,
-			line: "FAIL when[0]", edit: `when:` + "\n" + `  - 'claims.workflow in ["deploy", "it''s"]'`, hint: "A condition over the claim workflow does not hold.",
+			line: "FAIL when[0]", edit: `when:` + "\n" + `  - 'claims.workflow in ["deploy", "it''s"]'`,
 		},
 		"in a list, among others": {
 			docs: when(`claims.attempt in [7, 8] && (claims.actor == "x" || claims.actor == "mona")`), req: ask, reason: trust.ReasonConditionFalse,
 			line: "FAIL when[0]", edit: `- 'claims.attempt in [7, 8, 1] && (claims.actor == "x" || claims.actor == "mona")'`,
-			hint: "Conditions over the claims actor and attempt do not hold.",
 		},
 		"a condition that cannot be widened": {
 			docs: when(`claims.workflow.startsWith("x")`), claims: claims("workflow", "y"), req: ask, reason: trust.ReasonConditionFalse,
-			line: "FAIL when[0]", edit: "rewrite it", hint: "A condition over the claim workflow does not hold.",
+			line: "FAIL when[0]", edit: "rewrite it",
 		},
 		"a condition over a claim that is not there": {
 			docs: when(`claims.environment == "prod"`), req: ask, reason: trust.ReasonCELError,
-			line: "FAIL when[0]", edit: "rewrite it", hint: "A condition over the claim environment does not hold.",
+			line: "FAIL when[0]", edit: "rewrite it",
 		},
 		"a condition over the request": {
 			docs: when(`request.ttl < duration("1m")`), req: ask, reason: trust.ReasonConditionFalse,
-			line: "FAIL when[0]", edit: "rewrite it", hint: "A condition over the request does not hold.",
+			line: "FAIL when[0]", edit: "rewrite it",
 		},
 		"a condition over the identity": {
 			docs: when(`identity.subject == "x"`), req: ask, reason: trust.ReasonConditionFalse,
-			line: "FAIL when[0]", edit: "rewrite it", hint: "A condition over the identity or the time does not hold.",
+			line: "FAIL when[0]", edit: "rewrite it",
 		},
 		"a condition over all claims": {
 			docs: when(`size(claims) > 99`), req: ask, reason: trust.ReasonConditionFalse,
-			line: "FAIL when[0]", edit: "rewrite it", hint: "A condition over the token's claims does not hold.",
+			line: "FAIL when[0]", edit: "rewrite it",
 		},
 		"another network": {
 			docs: shut("networks: [10.0.0.0/8]"), req: ask, reason: trust.ReasonNetwork,
 			line: "FAIL access.networks", edit: `networks: ["10.0.0.0/8", "192.0.2.1/32"]`,
-			hint: "The caller's address is outside the networks that the trust takes.",
 		},
 		"an unknown address": {
 			docs: shut("networks: [10.0.0.0/8]"), req: trust.Request{Target: "t1"}, reason: trust.ReasonNetwork,
 			line: "an unknown address", none: "the caller's address is not known",
-			hint: "The caller's address is outside the networks that the trust takes.",
 		},
 		"another hour": {
 			docs: shut(`hours: "Mon-Fri 14:00-15:00 Europe/Zurich"`), req: ask, reason: trust.ReasonHours,
-			line: "FAIL access.hours", edit: `"Wed 11:00-12:00 Europe/Zurich"`, hint: "The time is outside the hours that the trust takes.",
+			line: "FAIL access.hours", edit: `"Wed 11:00-12:00 Europe/Zurich"`,
 		},
 		"expired": {
 			docs: []string{edit(t, "from:", "expires: 2026-11-24\nfrom:")}, req: ask, reason: trust.ReasonTrustExpired,

@@ -470,12 +470,11 @@ func (r *Rig) Unavailable(a Answer, reasons ...string) {
 
 // hintForm is what a caller may be told beyond the fixed sentence: words of ours,
 // and names of claims. No value has this form.
-var hintForm = regexp.MustCompile(`^((The claims? [\w, /.-]+ (is not one|are not ones) that the trust takes\.|The token lacks the claims? [\w, /.-]+, which the trust asks for\.|` +
-	`(A condition|Conditions) over the [\w', /.-]+ (does|do) not hold\.|The (caller's address|time) is outside the (networks|hours) that the trust takes\.)( |$))+$`)
+var hintForm = regexp.MustCompile(`^((The claims? [\w, /.-]+ (is not one|are not ones) that the trust takes\.|The token lacks the claims? [\w, /.-]+, which the trust asks for\.)( |$))+$`)
 
 // hinting are the reasons that come with a hint.
 func hinting() []string {
-	return []string{"condition-false", "cel-error", "cel-budget", "event-not-named", "network-not-allowed", "outside-hours", "no-matching-trust"}
+	return []string{"condition-false", "event-not-named", "no-matching-trust"}
 }
 
 // Refused fails the test unless the answer is this refusal, and recorded.
