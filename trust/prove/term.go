@@ -95,7 +95,7 @@ func (v value) each(f func(term) term) value {
 	return out
 }
 
-// constants are the terms where all of them are constants.
+// constant is a term as a constant of CEL, where it is one.
 func constant(t term) (ref.Val, bool) {
 	v, ok := t.(ref.Val)
 	return v, ok
