@@ -90,7 +90,10 @@ func readRevision(ctx context.Context, dir, text string) ([]trust.Source, strict
 		r.folder = repo.folder
 	}
 	commit, err := repo.resolve(ctx, r.commit+"^{commit}")
-	if err != nil {
+	switch {
+	case err != nil && !errors.Is(err, ErrRevision):
+		return nil, nil, err
+	case err != nil:
 		return nil, nil, fmt.Errorf("%w: the repository of %s has no commit %q", ErrRevision, dir, r.commit)
 	}
 	of := commit + "^{tree}"
@@ -99,10 +102,12 @@ func readRevision(ctx context.Context, dir, text string) ([]trust.Source, strict
 	}
 	tree, err := repo.resolve(ctx, of)
 	switch {
-	case err != nil && r.named:
+	case errors.Is(err, ErrRevision) && r.named:
 		return nil, nil, fmt.Errorf("%w: %s has no folder %q", ErrRevision, r.commit, r.folder)
+	case errors.Is(err, ErrRevision):
+		return nil, nil, nil // the configured folder came later
 	case err != nil:
-		return nil, nil, nil
+		return nil, nil, err
 	}
 	shown := r.commit + ":"
 	if r.folder != "" {
@@ -192,9 +197,13 @@ func (b *bounded) Write(p []byte) (int, error) {
 
 var objectForm = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
 
-// resolve returns the id of an object.
+// resolve returns the id of an object; [ErrRevision] is that there is none.
 func (r repository) resolve(ctx context.Context, name string) (string, error) {
 	out, err := r.ask(ctx, "rev-parse", "--verify", "--quiet", name)
+	var status *exec.ExitError
+	if errors.As(err, &status) && status.ExitCode() == 1 {
+		return "", ErrRevision
+	}
 	if err != nil {
 		return "", err
 	}

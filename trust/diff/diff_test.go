@@ -122,18 +122,21 @@ func TestEdits(t *testing.T) {
 		want   []string // lines with their signs, in order
 	}{
 		"a value more": {
-			[]string{"[refs/heads/main]", `[refs/heads/main, {glob: "refs/tags/v*"}]`}, diff.Grows,
+			[]string{"[refs/heads/main]", `[refs/heads/main, {glob: "refs/tags/v*"}]`},
+			diff.Grows,
 			[]string{"+ ci with owner_id 1, repository_id 2 and ref like refs/tags/v* may get a r/1 (scopes read and list) for up to 15m"},
 		},
 		"another value": {
-			[]string{"[refs/heads/main]", "[refs/heads/next]"}, diff.Both,
+			[]string{"[refs/heads/main]", "[refs/heads/next]"},
+			diff.Both,
 			[]string{
 				"+ ci with owner_id 1, repository_id 2 and ref refs/heads/next may get a r/1 (scopes read and list) for up to 15m",
 				"- ci with owner_id 1, repository_id 2 and ref refs/heads/main may no longer get a r/1 (scopes read and list) for up to 15m",
 			},
 		},
 		"a value within a glob": {
-			[]string{"[refs/heads/main]", `{glob: "refs/heads/*"}`}, diff.Grows,
+			[]string{"[refs/heads/main]", `{glob: "refs/heads/*"}`},
+			diff.Grows,
 			[]string{
 				"+ ci with owner_id 1, repository_id 2 and ref like refs/heads/* may get a r/1 (scopes read and list) for up to 15m",
 				"= ci with owner_id 1, repository_id 2 and ref refs/heads/main still may get a r/1 (scopes read and list) for up to 15m",
@@ -171,7 +174,8 @@ func TestEdits(t *testing.T) {
 		"a trust on trial":     {[]string{"---\nguardrail", "---\nmode: shadow\n" + added + "---\nguardrail"}, diff.None, []string{"= would let ci with repository_id 9 get b for up to 5m; it is in mode shadow, and allows nothing"}},
 		"a trust less":         {[]string{otherTrust, ""}, diff.Shrinks, []string{"- ci with repository_id 3 may no longer get b for up to 15m"}},
 		"the same access": {
-			[]string{"---\nguardrail", "---\n" + strings.Replace(added, `"9"`, `"3"`, 1) + "---\nguardrail"}, diff.Shrinks,
+			[]string{"---\nguardrail", "---\n" + strings.Replace(added, `"9"`, `"3"`, 1) + "---\nguardrail"},
+			diff.Shrinks,
 			[]string{"= ci with repository_id 3 may get b for up to 5m, as before", "~ requests for b that name no trust can fit trust other too, and are then refused as ambiguous"},
 		},
 		"the same without its policy": {

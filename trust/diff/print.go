@@ -122,8 +122,10 @@ func (r Report) Markdown() string {
 		title   string
 		effects []Effect
 	}{
-		{"Access grows", []Effect{Grows, Both}}, {"Not decided", []Effect{Undecided}},
-		{"Access shrinks", []Effect{Shrinks}}, {"No change of access", []Effect{None}},
+		{"Access grows", []Effect{Grows, Both}},
+		{"Not decided", []Effect{Undecided}},
+		{"Access shrinks", []Effect{Shrinks}},
+		{"No change of access", []Effect{None}},
 	} {
 		var lines []string
 		dropped := 0

@@ -66,14 +66,14 @@ func NewGraph(p *trust.Policy, targets []string, now time.Time) Graph {
 		}
 	}
 	for _, name := range sorted(providers) {
-		providers[name] = g.node("p", Node{Kind: ProviderNode, Name: name})
+		providers[name] = add(&g, "p", Node{Kind: ProviderNode, Name: name})
 	}
 	for _, name := range sorted(reached) {
-		reached[name] = g.node("a", Node{Kind: TargetNode, Name: name})
+		reached[name] = add(&g, "a", Node{Kind: TargetNode, Name: name})
 	}
 	for _, t := range trusts {
 		state := StateOf(t, now)
-		id := g.node("t", Node{Kind: TrustNode, Name: t.Name, State: state, Owner: t.Owner})
+		id := add(&g, "t", Node{Kind: TrustNode, Name: t.Name, State: state, Owner: t.Owner})
 		g.Edges = append(g.Edges, Edge{From: providers[t.Provider], To: id, State: state})
 		for _, grant := range t.Grants {
 			g.Edges = append(g.Edges, Edge{From: id, To: reached[grant.Target], Label: edgeLabel(grant), State: state})
@@ -89,7 +89,7 @@ func NewGraph(p *trust.Policy, targets []string, now time.Time) Graph {
 		if len(of) == 0 {
 			continue
 		}
-		id := g.node("g", Node{Kind: GuardrailNode, Name: r.Name, Owner: r.Owner})
+		id := add(&g, "g", Node{Kind: GuardrailNode, Name: r.Name, Owner: r.Owner})
 		for _, provider := range of {
 			g.Edges = append(g.Edges, Edge{From: id, To: provider})
 		}
@@ -106,7 +106,8 @@ func sorted(m map[string]string) []string {
 	return names
 }
 
-func (g *Graph) node(letter string, n Node) string {
+// add gives a node its id.
+func add(g *Graph, letter string, n Node) string {
 	n.ID = letter + strconv.Itoa(len(g.Nodes))
 	g.Nodes = append(g.Nodes, n)
 	return n.ID

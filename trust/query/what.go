@@ -89,7 +89,7 @@ func WhatCan(p *trust.Policy, c Caller) Reply {
 			continue
 		}
 		for _, g := range t.Grants {
-			reply.ask(p, c, t, g)
+			ask(&reply, p, c, t, g)
 		}
 	}
 	return reply
@@ -111,14 +111,15 @@ func anchored(t trust.Trust, anchors []trust.ClaimRef, claims map[string]any) bo
 	return true
 }
 
-func (r *Reply) ask(p *trust.Policy, c Caller, t trust.Trust, g trust.TrustGrant) {
-	ask := trust.Request{Target: g.Target, Resource: g.Resource, Trust: t.Name, Address: c.Ask.Address}
-	e := p.Explain(c.Identity, ask, c.Stops, c.At)
+// ask puts one grant where the answer belongs.
+func ask(r *Reply, p *trust.Policy, c Caller, t trust.Trust, g trust.TrustGrant) {
+	request := trust.Request{Target: g.Target, Resource: g.Resource, Trust: t.Name, Address: c.Ask.Address}
+	e := p.Explain(c.Identity, request, c.Stops, c.At)
 	got := Got{Trust: t.Name, Owner: t.Owner, File: t.File, Target: g.Target, Resource: g.Resource, Scopes: g.Scopes, TTL: int64(g.TTL / time.Second), grant: g}
 	switch {
 	case e.Allow:
-		ask.Trust = ""
-		got.Ambiguous = p.Decide(c.Identity, ask, c.Stops, c.At).Reason == trust.ReasonAmbiguousTrust
+		request.Trust = ""
+		got.Ambiguous = p.Decide(c.Identity, request, c.Stops, c.At).Reason == trust.ReasonAmbiguousTrust
 		r.Gets = append(r.Gets, got)
 	case slices.Contains(e.Shadow, t.Name):
 		r.Shadow = append(r.Shadow, got)
