@@ -120,13 +120,19 @@ func TestDecisionOf(t *testing.T) {
 	}{
 		"allowed": {func(*audit.Record) {}, func(*backtest.Record) {}},
 		"nonce":   {func(r *audit.Record) { r.Replay = &audit.Replay{Nonce: "k"} }, func(d *backtest.Record) { d.Nonce = true }},
-		"denied": {func(r *audit.Record) { r.Event, r.Reason = audit.ExchangeDenied, "condition-false" },
-			func(d *backtest.Record) { d.Allowed, d.Reason, d.NonceKnown = false, trust.ReasonConditionFalse, false }},
-		"without a nonce": {func(r *audit.Record) { r.Event, r.Reason = audit.ExchangeDenied, "nonce-required" },
-			func(d *backtest.Record) { d.Allowed, d.Reason = false, trust.ReasonNonceRequired }},
+		"denied": {
+			func(r *audit.Record) { r.Event, r.Reason = audit.ExchangeDenied, "condition-false" },
+			func(d *backtest.Record) { d.Allowed, d.Reason, d.NonceKnown = false, trust.ReasonConditionFalse, false },
+		},
+		"without a nonce": {
+			func(r *audit.Record) { r.Event, r.Reason = audit.ExchangeDenied, "nonce-required" },
+			func(d *backtest.Record) { d.Allowed, d.Reason = false, trust.ReasonNonceRequired },
+		},
 		"dry run": {func(r *audit.Record) { r.Event = audit.ExchangeDryRun }, func(d *backtest.Record) { d.DryRun, d.NonceKnown = true, false }},
-		"shadow": {func(r *audit.Record) { r.Event, r.TrustSHA256 = audit.ExchangeDryRun, "" },
-			func(d *backtest.Record) { d.DryRun, d.Shadow, d.TrustSHA256, d.NonceKnown = true, true, "", false }},
+		"shadow": {
+			func(r *audit.Record) { r.Event, r.TrustSHA256 = audit.ExchangeDryRun, "" },
+			func(d *backtest.Record) { d.DryRun, d.Shadow, d.TrustSHA256, d.NonceKnown = true, true, "", false },
+		},
 		"no claims": {func(r *audit.Record) { r.Claims = nil }, func(d *backtest.Record) { d.Claims = nil }},
 		"address":   {func(r *audit.Record) { r.Address = "elsewhere" }, func(d *backtest.Record) { d.Address = netip.Addr{} }},
 	} {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -90,6 +91,20 @@ func TestProgressLeavesNothing(t *testing.T) {
 	if got := s.err.(*bytes.Buffer).String(); got != "" {
 		t.Errorf("left %q on the screen", got)
 	}
+}
+
+func TestProgressOf(t *testing.T) {
+	s, _ := user(t) // it has a server, which would keep the bubble's clock
+	synctest.Test(t, func(t *testing.T) {
+		c := common{io: s}
+		read, done := c.progressOf("reading", 200)
+		read(50)
+		time.Sleep(1500 * time.Millisecond) // of the bubble's clock
+		done()
+		if got := s.err.(*bytes.Buffer).String(); got != "\r\x1b[Kreading ... 25%, 1s\r\x1b[K" {
+			t.Errorf("%q", got)
+		}
+	})
 }
 
 // TestHelp: every command says in one line what it is for.
