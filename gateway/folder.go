@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -9,8 +10,11 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
+	"unicode/utf8"
 
 	"cambio/trust"
 	"cambio/trust/strictyaml"
@@ -27,17 +31,18 @@ const maxDocumentBytes = 256 << 10
 // ReadTrusts reads all documents below dir. Links that lead out of the folder
 // are refused: whoever may write there must not make the gateway read elsewhere.
 // Entries whose name begins with a dot are passed over, as Kubernetes mounts
-// keep their versions in such, and so are files of tests.
+// keep their versions in such, and so are files of tests, unless one is a document
+// after all.
 func ReadTrusts(dir string) ([]trust.Source, strictyaml.Findings) {
-	return readFolder(dir, func(name string) bool { return !trust.IsTestFile(name) })
+	return readFolder(dir, false)
 }
 
 // ReadTests reads all files of tests below dir, as [ReadTrusts] does documents.
 func ReadTests(dir string) ([]trust.Source, strictyaml.Findings) {
-	return readFolder(dir, trust.IsTestFile)
+	return readFolder(dir, true)
 }
 
-func readFolder(dir string, wanted func(name string) bool) ([]trust.Source, strictyaml.Findings) {
+func readFolder(dir string, tests bool) ([]trust.Source, strictyaml.Findings) {
 	var sources []trust.Source
 	var findings strictyaml.Findings
 	report := func(file, message, fix string) {
@@ -46,7 +51,20 @@ func readFolder(dir string, wanted func(name string) bool) ([]trust.Source, stri
 		})
 	}
 	err := walkTrusts(dir, func(root *os.Root, name string) error {
-		if !wanted(name) {
+		if !showable(name) {
+			if strings.HasPrefix(strings.ToLower(path.Ext(name)), ".y") && !tests {
+				report(filepath.Join(dir, strconv.QuoteToASCII(name)), "its name has characters that cannot be seen", "give it a plain name")
+			}
+			return nil
+		}
+		if trust.IsTestFile(name) != tests {
+			if !tests && isDocument(root, name) {
+				findings = append(findings, strictyaml.Finding{
+					ID: "document-passed-over", Severity: strictyaml.Error, File: filepath.Join(dir, filepath.FromSlash(name)), Line: 1, Column: 1,
+					Message: "is a document by what it holds and a file of tests by its name, so that it is not in force",
+					Fix:     "end its name otherwise than in " + trust.TestFileSuffix,
+				})
+			}
 			return nil
 		}
 		if path.Ext(name) != ".yaml" {
@@ -77,12 +95,36 @@ func readFolder(dir string, wanted func(name string) bool) ([]trust.Source, stri
 	return sources, findings
 }
 
+// isDocument reports whether a file of tests holds what only a document does. A
+// guardrail that was renamed to a file of tests is gone from the policy, and whoever
+// reviews the folder still sees it there.
+func isDocument(root *os.Root, name string) bool {
+	data, err := readDocument(root, name)
+	if err != nil {
+		return false // told to whoever reads the tests
+	}
+	fields := []string{"guardrail", "invariant", "grants"}
+	if !slices.ContainsFunc(fields, func(field string) bool { return bytes.Contains(data, []byte(field)) }) {
+		return false // most are not worth the parser's work
+	}
+	document, _ := strictyaml.Inspect(name, data)
+	return document != nil && document.Kind == strictyaml.Map &&
+		slices.ContainsFunc(fields, func(field string) bool { return document.Get(field) != nil })
+}
+
+// showable reports a name that stays what it is in a log, on a terminal and in a
+// patch. One with a line break or an escape sequence would write lines there that
+// nobody of ours wrote.
+func showable(name string) bool {
+	return !strings.ContainsFunc(name, func(r rune) bool { return !strconv.IsPrint(r) || r == utf8.RuneError })
+}
+
 // folderSignature changes whenever a document does. It reads names, sizes and
 // times, not contents, so that it may be taken every second.
 func folderSignature(dir string) ([sha256.Size]byte, error) {
 	h := sha256.New()
 	err := walkTrusts(dir, func(root *os.Root, name string) error {
-		if path.Ext(name) != ".yaml" || trust.IsTestFile(name) {
+		if path.Ext(name) != ".yaml" { // a file of tests may be a document by mistake, and is told of
 			return nil
 		}
 		info, err := root.Stat(filepath.FromSlash(name))

@@ -66,6 +66,9 @@ func TestReadTrustsTraps(t *testing.T) {
 		"a link out of the folder": {func(dir string) error { return os.Symlink(outside, filepath.Join(dir, "a.yaml")) }, []string{"document-unreadable"}, 0},
 		"a link to nothing":        {func(dir string) error { return os.Symlink("nothing", filepath.Join(dir, "a.yaml")) }, []string{"document-unreadable"}, 0},
 		"another suffix":           {func(dir string) error { return os.WriteFile(filepath.Join(dir, "a.yml"), nil, 0o600) }, []string{"document-passed-over"}, 0},
+		"an escape in the name":    {func(dir string) error { return os.WriteFile(filepath.Join(dir, "a\x1b[2J.yaml"), nil, 0o600) }, []string{"document-unreadable"}, 0},
+		"a line in the name":       {func(dir string) error { return os.WriteFile(filepath.Join(dir, "a\nb_test.yaml"), nil, 0o600) }, []string{"document-unreadable"}, 0},
+		"a turned name":            {func(dir string) error { return os.WriteFile(filepath.Join(dir, "a\u202eb.yml"), nil, 0o600) }, []string{"document-unreadable"}, 0},
 		"another case":             {func(dir string) error { return os.WriteFile(filepath.Join(dir, "a.YAML"), nil, 0o600) }, []string{"document-passed-over"}, 0},
 		"a linked folder": {func(dir string) error {
 			if err := os.Mkdir(filepath.Join(dir, ".real"), 0o700); err != nil {
@@ -127,13 +130,20 @@ func TestFilesOfTestsAreBeside(t *testing.T) {
 	write("g.yaml", "guardrail: g\nowner: o\npurpose: p\nforbid: 'false'\n")
 	config := gateway.Config{Trust: dir}
 	before, _ := gateway.LoadPolicy(config, time.Now())
-	write("a_test.yaml", "guardrail: h\n")
+	write("a_test.yaml", "tests: [{name: guardrail, ask: {to: grants}}]\n")
 	after, findings := gateway.LoadPolicy(config, time.Now())
 	if before == nil || after == nil || before.SHA256() != after.SHA256() || after.Guardrails() != 1 || len(findings) != 0 {
 		t.Errorf("a file of tests changed the policy: %v", findings)
 	}
 	if tested, findings := gateway.LoadTested(config, time.Now()); tested != nil || !findings.HasErrors() || filepath.Base(findings[0].File) != "a_test.yaml" {
 		t.Errorf("it was read as tests: %v", findings)
+	}
+	// A guardrail that was renamed is gone from the policy, and looks as if it were not.
+	for _, text := range []string{"guardrail: h\n", "{owner: o, \"invariant\": i}\n", "name: t\ngrants: []\nx: 1\nx: 2\n"} {
+		write("a_test.yaml", text)
+		if policy, findings := gateway.LoadPolicy(config, time.Now()); policy != nil || findings[0].ID != "document-passed-over" || filepath.Base(findings[0].File) != "a_test.yaml" {
+			t.Errorf("%q was passed over in silence: %v", text, findings)
+		}
 	}
 	if err := os.Remove(filepath.Join(dir, "a_test.yaml")); err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -155,8 +156,20 @@ func openRepository(ctx context.Context, dir string) (repository, error) {
 func (r repository) command(ctx context.Context, args ...string) *exec.Cmd {
 	fixed := []string{"-C", r.dir, "--no-pager", "--no-replace-objects", "--no-optional-locks", "-c", "protocol.allow=never"}
 	cmd := exec.CommandContext(ctx, "git", append(fixed, args...)...) //nolint:gosec // the name of a revision was taken apart, and is no option
+	// The configuration of a repository may allow a protocol by its name, and with
+	// ext:: that is a program of its choice; the variable goes before it. The others
+	// would make a hook that calls us read another repository than the folder's.
+	cmd.Env = append(slices.DeleteFunc(cmd.Environ(), elsewhere), "GIT_ALLOW_PROTOCOL=", "GIT_NO_LAZY_FETCH=1")
 	cmd.WaitDelay = time.Second
 	return cmd
+}
+
+// elsewhere reports a variable that says which repository git reads.
+func elsewhere(variable string) bool {
+	name, _, _ := strings.Cut(variable, "=")
+	return slices.Contains([]string{
+		"GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_GRAFT_FILE", "GIT_NAMESPACE",
+	}, name)
 }
 
 // maxTold is more than git says about one mistake.
@@ -271,6 +284,13 @@ func listed(out io.Reader, shown string) ([]entry, strictyaml.Findings, error) {
 		}
 		const unreadable = "document-unreadable"
 		ext := path.Ext(name)
+		if !showable(name) {
+			if strings.HasPrefix(strings.ToLower(ext), ".y") {
+				e.shown = shown + strconv.QuoteToASCII(name)
+				report(strictyaml.Error, unreadable, "its name has characters that cannot be seen", "give it a plain name")
+			}
+			continue
+		}
 		regular := mode == "100644" || mode == "100755"
 		switch {
 		case about[1] == "commit":

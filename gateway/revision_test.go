@@ -150,6 +150,10 @@ func TestRevisionsThatAreRefused(t *testing.T) {
 			t.Helper()
 			commitFiles(t, dir, map[string]string{"trust/big.yaml": strings.Repeat("# x\n", 1<<17)})
 		}, "document-unreadable"},
+		"an escape in a name": {func(t *testing.T, dir string) {
+			t.Helper()
+			commitFiles(t, dir, map[string]string{"trust/x\n\x1b[2J.yaml": revisionTrust("b")})
+		}, "document-unreadable"},
 		"no document": {func(t *testing.T, dir string) {
 			t.Helper()
 			commitFiles(t, dir, map[string]string{"trust/x.yaml": "{"})
@@ -164,6 +168,52 @@ func TestRevisionsThatAreRefused(t *testing.T) {
 				t.Errorf("%v %v", findings, err)
 			}
 		})
+	}
+}
+
+// TestARepositoryRunsNothing: its configuration may name programs, and allow a
+// protocol that runs one to fetch what is missing.
+func TestARepositoryRunsNothing(t *testing.T) {
+	t.Parallel()
+	dir := repository(t, map[string]string{"trust/a.yaml": revisionTrust("a"), "trust/b.yaml": revisionTrust("b")})
+	ran := filepath.Join(dir, "ran")
+	program := filepath.Join(dir, "program")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\ntouch "+ran+"\nexit 1\n"), 0o700); err != nil { //nolint:gosec // it is to be run, if anything does
+		t.Fatal(err)
+	}
+	out, err := exec.Command("git", "-C", dir, "rev-parse", "HEAD:trust/b.yaml").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	blob := strings.TrimSpace(string(out))
+	for _, set := range [][2]string{
+		{"core.repositoryformatversion", "1"}, {"extensions.partialClone", "origin"}, {"remote.origin.promisor", "true"},
+		{"remote.origin.url", "ext::" + program}, {"protocol.ext.allow", "always"},
+		{"core.fsmonitor", program}, {"core.pager", program}, {"core.sshCommand", program}, {"core.hooksPath", dir},
+	} {
+		runGit(t, dir, "config", set[0], set[1])
+	}
+	if err := os.Remove(filepath.Join(dir, ".git/objects", blob[:2], blob[2:])); err != nil {
+		t.Fatal(err)
+	}
+	for _, revision := range []string{"HEAD", "1234567890123456789012345678901234567890"} {
+		if policy, _, err := gateway.LoadRevision(t.Context(), revisionConfig(t, dir), revision, revisionNow()); policy != nil || err == nil {
+			t.Errorf("%s: a policy without one of its documents", revision)
+		}
+	}
+	if _, err := os.Stat(ran); err == nil {
+		t.Error("the repository ran a program")
+	}
+}
+
+// TestAnotherRepository: a hook has variables of its own repository.
+func TestAnotherRepository(t *testing.T) {
+	other := repository(t, map[string]string{"trust/b.yaml": revisionTrust("b")})
+	dir := repository(t, map[string]string{"trust/a.yaml": revisionTrust("a")})
+	t.Setenv("GIT_DIR", filepath.Join(other, ".git"))
+	policy, findings, err := gateway.LoadRevision(t.Context(), revisionConfig(t, dir), "HEAD", revisionNow())
+	if err != nil || policy == nil || !cmp.Equal(policy.Names(), []string{"a"}) {
+		t.Errorf("it read another repository: %v %v", findings, err)
 	}
 }
 
