@@ -408,6 +408,7 @@ func (c *compiler) read(file Source) document {
 		d.rule.file, d.rule.sha = file.Name, sha256.Sum256(file.Data)
 		d.rule.compact(c)
 	}
+	r.Words(root)
 	d.findings = r.Findings()
 	return d
 }

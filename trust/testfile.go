@@ -40,6 +40,7 @@ func (p *Policy) WithTests(files []Source) (*Policy, strictyaml.Findings) {
 		default:
 			t := r.testFile(p, root)
 			t.name = file.Name
+			r.Words(root)
 			tested.testFiles = append(tested.testFiles, t)
 		}
 		findings = append(findings, r.Findings()...)

@@ -273,7 +273,7 @@ func documentRules() []Rule {
 			ID: "wrong-type", Severity: strictyaml.Error,
 			Title: "A value has another type than the field.",
 			Why: "YAML readers disagree about words and digits: `on`, `no`, `010`, `2027-03-31` are a boolean, a number or a date to one and text to another. " +
-				"Here each has one reading, and what has two is refused: a policy must not mean one thing to its reviewer and another to the gateway.",
+				"Here each has one reading, and digits that have two are refused: a policy must not mean one thing to its reviewer and another to the gateway.",
 			Fix: "Write `true` or `false` for a boolean, and quotes around what is text.",
 		},
 		{
@@ -293,6 +293,13 @@ func documentRules() []Rule {
 			Title: "A word mixes alphabets whose letters look alike.",
 			Why:   "A reviewer reads a name that it is not.",
 			Fix:   "Type the word anew.",
+		},
+		{
+			ID: "yaml-word", Severity: strictyaml.Warning, NHI: []string{"NHI6"},
+			Title: "A word without quotes is text here, and a boolean to other readers.",
+			Why: "`on`, `off`, `yes`, `no`, `y` and `n` are booleans in YAML 1.1, which many tools still read: what reviews or rewrites the document may see `true` " +
+				"where the gateway compares a claim with `on`.",
+			Fix: "Write quotes around the word; the gateway itself takes only `true` and `false` for a boolean.",
 		},
 		{
 			ID: "document-passed-over", Severity: strictyaml.Warning, NHI: []string{"NHI6"},

@@ -203,19 +203,15 @@ func (w *writer) text(n *strictyaml.Node, asWritten bool) string {
 		return n.Text
 	}
 	oneLine := func() bool { return w.src.line(w.src.offset(n)) == w.src.line(max(w.src.offset(n), w.src.end(n)-1)) }
-	if n.Style == strictyaml.Plain && !trap.MatchString(n.Text) && (asWritten && oneLine() || plain.MatchString(n.Text)) {
+	if n.Style == strictyaml.Plain && !strictyaml.OldBoolean(n.Text) && (asWritten && oneLine() || plain.MatchString(n.Text)) {
 		return n.Text
 	}
 	return quoted(n.Text)
 }
 
-var (
-	// Words that a reader of YAML 1.1 takes for booleans.
-	trap = regexp.MustCompile(`^(?i:yes|no|on|off|y|n)$`)
-	// A text that is plain wherever it stands: no number, no date, nothing that
-	// means something to YAML.
-	plain = regexp.MustCompile(`^[A-Za-z](?:[A-Za-z0-9./@_ -]*[A-Za-z0-9./@_-])?$`)
-)
+// A text that is plain wherever it stands: no number, no date, nothing that
+// means something to YAML.
+var plain = regexp.MustCompile(`^[A-Za-z](?:[A-Za-z0-9./@_ -]*[A-Za-z0-9./@_-])?$`)
 
 // quoted writes a text in quotes (YAML 1.2.2 section 7.3): double ones, but where
 // much would have to be escaped. What was read holds no invisible character but

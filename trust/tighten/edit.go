@@ -306,7 +306,7 @@ var plainText = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_./@-]*$`)
 func yamlText(v any) string {
 	switch v := v.(type) {
 	case string:
-		if plainText.MatchString(v) && !slices.Contains([]string{"true", "false", "null", "yes", "no", "on", "off", "y", "n"}, strings.ToLower(v)) {
+		if plainText.MatchString(v) && !strictyaml.OldBoolean(v) && !slices.Contains([]string{"true", "false", "null"}, strings.ToLower(v)) {
 			return v
 		}
 		return strconv.Quote(v)

@@ -191,7 +191,7 @@ func (w *writer) quoted(field, s string) string {
 		w.err = fmt.Errorf("%s: the value cannot be written: %w", field, err)
 	}
 	switch {
-	case plain.MatchString(s) && !reserved.MatchString(s):
+	case plain.MatchString(s) && !reserved.MatchString(s) && !strictyaml.OldBoolean(s):
 		return s
 	case strings.ContainsAny(s, `"\\`) && !strings.Contains(s, "'") && Check(s) == nil:
 		return "'" + s + "'" // no character has another meaning there
@@ -204,7 +204,7 @@ func (w *writer) quoted(field, s string) string {
 // some reader takes for a boolean or nothing.
 var (
 	plain    = regexp.MustCompile(`^[A-Za-z](?:[A-Za-z0-9./@_ -]*[A-Za-z0-9./@_-])?$`)
-	reserved = regexp.MustCompile(`^(?i:null|true|false|yes|no|on|off|y|n)$`)
+	reserved = regexp.MustCompile(`^(?i:null|true|false)$`)
 )
 
 func (w *writer) value(field, s string) { w.line("%s: %s", field, w.quoted(field, s)) }
