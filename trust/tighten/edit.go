@@ -121,7 +121,8 @@ func (e *editor) quoted(at int) (int, error) {
 	return 0, errByHand
 }
 
-// closing is the offset behind the bracket that closes the one here.
+// closing is the offset behind the bracket that closes the one here, where no
+// comment stands between.
 func (e *editor) closing(at int) (int, error) {
 	depth := 0
 	for i := at; i < len(e.src); i++ {
@@ -136,16 +137,14 @@ func (e *editor) closing(at int) (int, error) {
 			if depth--; depth == 0 {
 				return i + 1, nil
 			}
-		case (c == '"' || c == '\'') && strings.IndexByte(" ,[{:\n", before) >= 0:
+		case (c == '"' || c == '\'') && strings.IndexByte(" \t,[{:\n", before) >= 0:
 			end, err := e.quoted(i)
 			if err != nil {
 				return 0, err
 			}
 			i = end - 1
-		case c == '#' && (before == ' ' || before == '\n'):
-			for i+1 < len(e.src) && e.src[i+1] != '\n' {
-				i++
-			}
+		case c == '#' && strings.IndexByte(" \t,[{\n", before) >= 0:
+			return 0, errByHand // what is written anew loses the comment, and what is added may end in it
 		}
 	}
 	return 0, errByHand

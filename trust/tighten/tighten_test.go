@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -167,6 +168,36 @@ func TestTighten(t *testing.T) {
 	}
 	if p.Decisions != 60 || p.Days != 60 {
 		t.Errorf("%d decisions on %d days", p.Decisions, p.Days)
+	}
+}
+
+// TestRemarksInBrackets: what is written anew would lose a comment, and what is
+// added behind one would be part of it, a pin that the evidence tells of and that
+// is none.
+func TestRemarksInBrackets(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ old, doc, kept string }{
+		"a map":  {"match:\n  owner_id: \"1\"\n", "match: {owner_id: \"1\", repository: acme/a, ref: {glob: \"refs/heads/*\"}, # last\n}\n", "# last\n}\n"},
+		"a list": {"  repository: [acme/a, acme/b]\n", "  repository: [acme/a, # never alone\n    acme/b]\n", "[acme/a, # never alone\n    acme/b]\n"},
+		"no gap": {"  repository: [acme/a, acme/b]\n", "  repository: [acme/a,\t# never alone\n    acme/b]\n", "[acme/a,\t# never alone\n    acme/b]\n"},
+	} {
+		doc := strings.Replace(wide, c.old, c.doc, 1)
+		if name == "a map" {
+			doc = strings.Replace(doc, "  ref: {glob: \"refs/heads/*\"} # narrow me\n  repository: [acme/a, acme/b]\n", "", 1)
+		}
+		for _, p := range study(t, options(), used(60), doc).Proposals {
+			if !strings.Contains(string(p.Document), c.kept) {
+				t.Errorf("%s: %s", name, p.Patch)
+			}
+			for _, change := range p.Changes {
+				if change.To != "" && strings.HasPrefix(change.Field, "match.") && !strings.Contains(string(p.Document), change.To) {
+					t.Errorf("%s: it says %+v, and wrote\n%s", name, change, p.Document)
+				}
+			}
+			if name == "a map" && slices.ContainsFunc(p.Changes, func(c tighten.Change) bool { return c.Field == "match.repository_id" }) {
+				t.Errorf("%s: it says that it pins a claim: %s", name, p.Patch)
+			}
+		}
 	}
 }
 
