@@ -35,6 +35,12 @@ type hub struct {
 	sarif    map[string]any
 }
 
+// hand passes the hub's fields over, between the test and the server.
+func (h *hub) hand() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+}
+
 func (h *hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -172,6 +178,10 @@ func (r *review) event(head string) {
 func (r *review) run() (status int, log string) {
 	t := r.t
 	t.Helper()
+	// What the test wrote before is the hub's now, and what the hub holds behind the
+	// run is the test's.
+	r.hub.hand()
+	defer r.hub.hand()
 	s := readAction(t, checkFolder).Runs.Steps[0]
 	path, err := filepath.Abs(filepath.Join(root, checkFolder))
 	if err != nil {
