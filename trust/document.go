@@ -71,7 +71,10 @@ type grantRule struct {
 
 // Place is where a document says something, both from 1; zero: nowhere. A node
 // would keep the whole tree of each document until the last one is read.
-type Place struct{ Line, Column int }
+type Place struct {
+	Line   int `json:"line"`
+	Column int `json:"column"`
+}
 
 func placeOf(n *strictyaml.Node) Place {
 	if n == nil {

@@ -41,6 +41,7 @@ that lives a short time.
   From a workload:   cambio exchange --server https://id.acme.example --to orders-api
   Why was I denied:  cambio audit show DECISION_ID        (on the gateway)
                      cambio trust explain --provider github --to orders-api --claims claims.json
+  Review a policy:   cambio trust check ./trust; cambio trust diff main
 
 Exit status: 0 ok, 1 error, 2 usage, 3 invalid configuration or documents,
 4 no identity found, 6 denied, 7 try again, 8 too many requests,
@@ -76,7 +77,7 @@ func newRoot(io *stdio) (*cobra.Command, *common) {
 	}
 	flags := root.PersistentFlags()
 	flags.StringVar(&c.config, "config", config, "configuration file (CAMBIO_CONFIG)")
-	flags.StringVarP(&c.output, "output", "o", "text", "text or json; some commands take more")
+	flags.StringVarP(&c.output, "output", "o", "text", "text or json; each command's help says where it is another")
 	offer(root, "output", completeOutput)
 	root.AddCommand(
 		serveCommand(c), demoCommand(c),

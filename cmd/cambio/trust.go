@@ -18,7 +18,7 @@ import (
 )
 
 func trustCommand(c *common) *cobra.Command {
-	return group("trust", "Check, explain and write trust documents", trustCheckCommand(c), trustTestCommand(c), trustFmtCommand(c), trustSchemaCommand(c), trustExplainCommand(c), trustInitCommand(c), trustImportCommand(c), trustBacktestCommand(c), trustTightenCommand(c), trustWhoCanCommand(c), trustWhatCanCommand(c), trustGraphCommand(c), trustDiffCommand(c), trustProveCommand(c))
+	return group("trust", "Check, test, prove, compare, explain and write trust documents", trustCheckCommand(c), trustTestCommand(c), trustFmtCommand(c), trustSchemaCommand(c), trustExplainCommand(c), trustInitCommand(c), trustImportCommand(c), trustBacktestCommand(c), trustTightenCommand(c), trustWhoCanCommand(c), trustWhatCanCommand(c), trustGraphCommand(c), trustDiffCommand(c), trustProveCommand(c))
 }
 
 // failures are the tests that failed, as findings: one form for all that is
@@ -57,23 +57,23 @@ type question struct {
 func trustExplainCommand(c *common) *cobra.Command {
 	var q question
 	cmd := &cobra.Command{
-		Use:   "explain --provider P --to TARGET (--token-file FILE | --claims FILE)",
+		Use:   "explain [DIR] --provider P --to TARGET (--token-file FILE | --claims FILE)",
 		Short: "Say which rule allows or denies, and which condition",
-		Long: `Judges claims with the documents of the configuration and says which trust
-decided and how each of its lines came out: expected and actual, or for a denial
-the nearest miss.
+		Long: `Judges claims with the documents below DIR and says which trust decided and how
+each of its lines came out: expected and actual, or for a denial the nearest miss.
+Without DIR it is the folder that the configuration names.
 
 The claims come from a token, which is only decoded, or from a JSON file: what
 "cambio whoami -o json" printed, or the claims alone; a few are enough. The first
 line is "allow TRUST" or "deny REASON".
 The exit status is 0 for allow and 6 for deny.`,
 		Example: `  cambio trust explain --provider github --to orders-api --claims claims.json`,
-		Args:    noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Args:    optional("DIR"),
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := c.checkOutput("text", "json"); err != nil {
 				return err
 			}
-			return c.explain(cmd.Context(), q)
+			return c.explain(cmd.Context(), q, args)
 		},
 	}
 	f := cmd.Flags()
@@ -92,7 +92,7 @@ The exit status is 0 for allow and 6 for deny.`,
 	return cmd
 }
 
-func (c *common) explain(ctx context.Context, q question) error {
+func (c *common) explain(ctx context.Context, q question, dir []string) error {
 	asked, err := q.read(c)
 	if err != nil {
 		return err
@@ -100,6 +100,9 @@ func (c *common) explain(ctx context.Context, q question) error {
 	config, err := c.load()
 	if err != nil {
 		return err
+	}
+	if len(dir) > 0 {
+		config.Trust = dir[0]
 	}
 	if _, ok := config.IdentityProviders[q.provider]; !ok {
 		return &failure{

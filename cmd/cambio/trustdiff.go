@@ -48,10 +48,10 @@ grows, or where it cannot be decided that it does not.`,
   cambio trust diff main HEAD -o markdown
   cambio trust diff ./trust ../proposed/trust --fail-on-growth`,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 1 {
+			if len(args) == 2 {
 				return nil
 			}
-			return exactly("OLD", "NEW")(cmd, args)
+			return exactly("OLD")(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := c.checkOutput("text", "json", "markdown"); err != nil {
@@ -115,7 +115,13 @@ func (c *common) compared(ctx context.Context, q comparison) (diff.Report, error
 // version is one side: a folder, where there is one of this name, or a revision.
 func (c *common) version(ctx context.Context, config gateway.Config, name string, now time.Time) (*trust.Policy, error) {
 	info, err := os.Stat(name)
-	if name != "" && (err != nil || !info.IsDir()) {
+	folder := err == nil && info.IsDir()
+	// Whoever proposes a change may add a folder with the name of the revision that
+	// it is to be compared with, and in it what would show no difference.
+	if folder && gateway.HasRevision(ctx, config, name) {
+		return nil, &failure{code: exitUsage, err: fmt.Errorf("%s: a folder, and a revision too", name), next: "write ./" + name + " for the folder, or move it for the revision"}
+	}
+	if name != "" && !folder {
 		policy, findings, err := gateway.LoadRevision(ctx, config, name, now)
 		switch {
 		case err != nil:

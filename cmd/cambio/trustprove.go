@@ -53,24 +53,35 @@ the documents do not load.`,
 			if err != nil {
 				return c.refusedCheck(err)
 			}
+			p := proof{now: now}
 			if len(args) > 0 {
 				config.Trust = args[0]
+				p.where += " " + gateway.ShellWord(args[0])
 			}
-			return c.proveTrusts(cmd.Context(), config, now)
+			if cmd.Flags().Changed("config") {
+				p.where += " --config " + gateway.ShellWord(c.config)
+			}
+			return c.proveTrusts(cmd.Context(), config, p)
 		},
 	}
 	cmd.Flags().StringVar(&at, "at", "", "prove from this time on (RFC 3339)")
 	return cmd
 }
 
-func (c *common) proveTrusts(ctx context.Context, config gateway.Config, now time.Time) error {
+// proof is what is asked of trust prove.
+type proof struct {
+	now   time.Time
+	where string // the arguments that lead to the same documents, for a command to paste
+}
+
+func (c *common) proveTrusts(ctx context.Context, config gateway.Config, p proof) error {
 	done := c.progress("proving the invariants of " + config.Trust)
-	policy, findings := gateway.LoadPolicy(config, now)
+	policy, findings := gateway.LoadPolicy(config, p.now)
 	if policy == nil {
 		done()
 		return c.refusedCheck(findings)
 	}
-	prover, err := prove.New(policy, now)
+	prover, err := prove.New(policy, p.now)
 	if err != nil {
 		done()
 		return err
@@ -91,7 +102,7 @@ func (c *common) proveTrusts(ctx context.Context, config gateway.Config, now tim
 			"ok": counts[prove.Holds] == len(results), "invariants": append([]prove.Result{}, results...), "policy_sha256": policy.SHA256(),
 		})
 	} else {
-		err = c.printProofs(config.Trust, policy, results, counts)
+		err = c.printProofs(config.Trust, policy, results, counts, p.where)
 	}
 	if err != nil || counts[prove.Holds] == len(results) {
 		return err
@@ -114,19 +125,19 @@ func notHeld(counts map[prove.Verdict]int) string {
 	return strings.Join(parts, ", ")
 }
 
-func (c *common) printProofs(dir string, policy *trust.Policy, results []prove.Result, counts map[prove.Verdict]int) error {
+func (c *common) printProofs(dir string, policy *trust.Policy, results []prove.Result, counts map[prove.Verdict]int, where string) error {
 	for _, r := range results {
-		if err := c.printProof(r); err != nil {
+		if err := c.printProof(r, where); err != nil {
 			return err
 		}
 	}
 	if len(results) == 0 {
 		return lines(c.io.out, "%s: no invariants; write one: cambio help trust prove", dir)
 	}
-	return lines(c.io.out, "%s: %d of %s hold over %s", dir, counts[prove.Holds], count(len(results), "invariant"), count(policy.Trusts(), "trust"))
+	return lines(c.io.out, "%s: %d of %d invariants hold over %s", dir, counts[prove.Holds], len(results), count(policy.Trusts(), "trust"))
 }
 
-func (c *common) printProof(r prove.Result) error {
+func (c *common) printProof(r prove.Result, where string) error {
 	switch r.Verdict {
 	case prove.Holds:
 		return lines(c.io.out, "%s %s", c.io.green("holds"), r.Invariant)
@@ -136,7 +147,7 @@ func (c *common) printProof(r prove.Result) error {
 			how = "is allowed, and the invariant cannot be evaluated for it"
 		}
 		return lines(c.io.out, "%s %s (%s:%d:%d)\n  by trust %s: this token %s\n%s", c.io.red("BROKEN"), r.Invariant, r.File, r.At.Line, r.At.Column,
-			r.Example.Trust, how, indented(explainCommand(r.Example)))
+			r.Example.Trust, how, indented(explainCommand(r.Example, where)))
 	case prove.Undecided:
 		var b strings.Builder
 		for _, o := range r.Outside {
@@ -150,19 +161,20 @@ func (c *common) printProof(r prove.Result) error {
 	return nil
 }
 
-// explainCommand asks about an example as it can be pasted to a shell.
-func explainCommand(e *prove.Example) string {
+// explainCommand asks about an example as it can be pasted to a shell. It must ask the
+// documents that were proven: others may well deny what is called allowed here.
+func explainCommand(e *prove.Example, where string) string {
 	claims, err := json.Marshal(e.Claims)
 	if err != nil {
 		return ""
 	}
 	var b strings.Builder
-	b.WriteString("cambio trust explain --provider " + quoted(e.Provider) + " --to " + quoted(e.Request.Target))
+	b.WriteString("cambio trust explain" + where + " --provider " + gateway.ShellWord(e.Provider) + " --to " + gateway.ShellWord(e.Request.Target))
 	for _, flag := range []struct{ name, value string }{
 		{"resource", e.Request.Resource}, {"scope", strings.Join(e.Request.Scopes, " ")}, {"trust", e.Request.Trust},
 	} {
 		if flag.value != "" {
-			b.WriteString(" --" + flag.name + " " + quoted(flag.value))
+			b.WriteString(" --" + flag.name + " " + gateway.ShellWord(flag.value))
 		}
 	}
 	if e.Request.TTL > 0 {
@@ -173,14 +185,6 @@ func explainCommand(e *prove.Example) string {
 	}
 	b.WriteString(" --at " + e.At.UTC().Format(time.RFC3339Nano))
 	return b.String() + " --claims - <<'EOF'\n" + string(claims) + "\nEOF"
-}
-
-// quoted writes a word for a shell.
-func quoted(s string) string {
-	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:@=,+") == "" {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 // indented shows a command below its finding. Its here-document would end only at

@@ -82,6 +82,7 @@ func (c *common) tighten(t *tightening, names []string) error {
 		return err
 	}
 	now := c.io.now()
+	config.Trust = fromHere(config.Trust)
 	sources, findings := gateway.ReadTrusts(config.Trust)
 	policy, more := trust.Compile(gateway.World(config), sources, now)
 	if findings = append(findings, more...); findings.HasErrors() {
@@ -116,6 +117,20 @@ func (c *common) tighten(t *tightening, names []string) error {
 		}
 	}
 	return nil
+}
+
+// fromHere names a folder from where the command runs, if it lies below: a patch with
+// whole paths applies nowhere but at the root.
+func fromHere(dir string) string {
+	here, err := os.Getwd()
+	if err != nil || !filepath.IsAbs(dir) {
+		return dir
+	}
+	rel, err := filepath.Rel(here, dir)
+	if err != nil || !filepath.IsLocal(rel) {
+		return dir
+	}
+	return rel
 }
 
 // withdraw judges all records again with the proposals, and takes back those that
