@@ -43,7 +43,7 @@ checkpoint a cut stays unseen.
 DIR is the journal, or the state folder that holds it; without DIR it is the
 journal of the configuration.`,
 		Example: `  cambio audit verify ./state/journal --upto checkpoints.jsonl`,
-		Args:    optional("DIR"),
+		Args:    optionalDir,
 		RunE: func(_ *cobra.Command, args []string) error {
 			if err := c.checkOutput("text", "json"); err != nil {
 				return err

@@ -147,14 +147,12 @@ func exactly(names ...string) cobra.PositionalArgs {
 	}
 }
 
-// optional takes one argument, or none.
-func optional(name string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			return nil
-		}
-		return exactly(name)(cmd, args)
+// optionalDir takes one folder, or none.
+func optionalDir(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
 	}
+	return exactly("DIR")(cmd, args)
 }
 
 // checkOutput refuses an --output that the command does not have.

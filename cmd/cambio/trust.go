@@ -68,7 +68,7 @@ The claims come from a token, which is only decoded, or from a JSON file: what
 line is "allow TRUST" or "deny REASON".
 The exit status is 0 for allow and 6 for deny.`,
 		Example: `  cambio trust explain --provider github --to orders-api --claims claims.json`,
-		Args:    optional("DIR"),
+		Args:    optionalDir,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := c.checkOutput("text", "json"); err != nil {
 				return err

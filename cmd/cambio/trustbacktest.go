@@ -40,7 +40,7 @@ configuration. With --fail-on-flip the status is 1 when an allow would become a
 denial, or be ambiguous, or a denial an allow.`,
 		Example: `  cambio trust backtest ./new-trust --since 30d
   cambio trust backtest --journal ./state-a --journal ./state-b --fail-on-flip ./new-trust`,
-		Args: optional("DIR"),
+		Args: optionalDir,
 		RunE: func(_ *cobra.Command, args []string) error {
 			if err := c.checkOutput("text", "json"); err != nil {
 				return err

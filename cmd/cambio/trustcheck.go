@@ -48,7 +48,7 @@ failed; with --strict also when there is a warning.`,
   cambio trust check ./trust --strict -o sarif > findings.sarif
   cambio trust check --journal ./state/journal
   cambio trust check --explain mutable-claim`,
-		Args: optional("DIR"),
+		Args: optionalDir,
 		RunE: func(_ *cobra.Command, args []string) error {
 			if err := c.checkOutput("text", "json", "sarif"); err != nil {
 				return err

@@ -40,7 +40,7 @@ The exit status is 0 when all hold, 1 when one is broken or undecided, and 3 whe
 the documents do not load.`,
 		Example: `  cambio trust prove ./trust
   cambio trust prove --at 2027-01-01T00:00:00Z -o json`,
-		Args: optional("DIR"),
+		Args: optionalDir,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := c.checkOutput("text", "json"); err != nil {
 				return err

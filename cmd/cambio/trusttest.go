@@ -47,7 +47,7 @@ The exit status is 0 when all pass, 1 when one fails or the coverage is below
 --min-coverage, and 3 when the documents do not load.`,
 		Example: `  cambio trust test ./trust --coverage
   cambio trust test ./trust -o junit > results.xml`,
-		Args: optional("DIR"),
+		Args: optionalDir,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := c.checkOutput("text", "json", "junit"); err != nil {
 				return err
