@@ -78,6 +78,21 @@ func parseRevision(s string) (revision, bool) {
 	return r, true
 }
 
+// HasRevision reports whether the repository that the configured folder lies in
+// has the commit that a text names. A name like ./main is none.
+func HasRevision(ctx context.Context, c Config, text string) bool {
+	r, ok := parseRevision(text)
+	if !ok {
+		return false
+	}
+	repo, err := openRepository(ctx, c.Trust)
+	if err != nil {
+		return false
+	}
+	_, err = repo.resolve(ctx, r.commit+"^{commit}")
+	return err == nil
+}
+
 func readRevision(ctx context.Context, dir, text string) ([]trust.Source, strictyaml.Findings, error) {
 	r, ok := parseRevision(text)
 	if !ok {

@@ -391,12 +391,17 @@ func TestCheckActionRefuses(t *testing.T) {
 		"another API":         func(r *review) { r.env["GITHUB_API_URL"] = "http://api.invalid" },
 		"an API and a user":   func(r *review) { r.env["GITHUB_API_URL"] = "http://127.0.0.1:80@api.invalid" },
 		"a flag as base":      func(r *review) { r.inputs["base"] = "--old-config=/etc/passwd" },
-		"words as base":       func(r *review) { r.inputs["base"] = "main -o json" },
-		"neither":             func(r *review) { r.inputs["strict"] = "yes" },
-		"no percentage":       func(r *review) { r.inputs["min-coverage"] = "$(id)" },
-		"no version":          func(r *review) { r.inputs["version"] = "" },
-		"another sum":         func(r *review) { r.inputs["sha256"] = strings.Repeat("0", 64) },
-		"no configuration":    func(r *review) { r.inputs["config"] = "" },
+		"a folder as base": func(r *review) {
+			if err := os.Mkdir(filepath.Join(r.dir, strings.Repeat("a", 40)), 0o700); err != nil {
+				r.t.Fatal(err)
+			}
+		},
+		"words as base":    func(r *review) { r.inputs["base"] = "main -o json" },
+		"neither":          func(r *review) { r.inputs["strict"] = "yes" },
+		"no percentage":    func(r *review) { r.inputs["min-coverage"] = "$(id)" },
+		"no version":       func(r *review) { r.inputs["version"] = "" },
+		"another sum":      func(r *review) { r.inputs["sha256"] = strings.Repeat("0", 64) },
+		"no configuration": func(r *review) { r.inputs["config"] = "" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -79,6 +79,9 @@ find_base() {
 	[[ -n $base ]] || base=$(jq -r '.pull_request.base.sha // ""' "$event" 2>/dev/null || true)
 	# What begins with a hyphen would be a flag.
 	[[ -z $base || $base =~ ^[0-9A-Za-z][0-9A-Za-z._/~^:@{}-]*$ ]] || fail 2 "unusable input" "The input base is a revision such as main."
+	# The client takes a folder of this name for what is compared with, and the
+	# proposal may have brought it, with documents that differ in nothing.
+	[[ -z $base || ! -e $base ]] || fail 2 "ambiguous base" "There is a file with the name of the base, $base."
 }
 
 compare() {
