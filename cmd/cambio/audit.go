@@ -83,9 +83,7 @@ func (c *common) verifyJournal(dir, since, upto string) error {
 		return err
 	}
 	if c.json() {
-		enc := json.NewEncoder(c.io.out)
-		enc.SetIndent("", "  ")
-		if err := enc.Encode(jsonReport(report)); err != nil {
+		if err := c.writeJSON(jsonReport(report)); err != nil {
 			return err
 		}
 	} else if err := c.printReport(report, upto != ""); err != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -201,9 +200,7 @@ func exchangeOnce(ctx context.Context, to *client.Client, request client.Request
 
 func (c *common) printVerified(results []verified, target string) error {
 	if c.json() {
-		enc := json.NewEncoder(c.io.out)
-		enc.SetIndent("", "  ")
-		if err := enc.Encode(map[string]any{"target": target, "roles": results}); err != nil {
+		if err := c.writeJSON(map[string]any{"target": target, "roles": results}); err != nil {
 			return err
 		}
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"crypto/rand"
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -68,10 +67,7 @@ func doctorFailure(r gateway.DoctorReport) error {
 
 func (c *common) printDoctor(r gateway.DoctorReport) error {
 	if c.json() {
-		enc := json.NewEncoder(c.io.out)
-		enc.SetEscapeHTML(false)
-		enc.SetIndent("", "  ")
-		return enc.Encode(r)
+		return c.writeJSON(r)
 	}
 	width := 0
 	for _, check := range r.Checks {

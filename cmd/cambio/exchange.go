@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -189,9 +188,7 @@ A credential is never printed to a terminal without --show.`,
 func (c *common) printCredential(cred client.Credential) error {
 	switch {
 	case c.output == "json":
-		enc := json.NewEncoder(c.io.out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(cred) //nolint:gosec // to hand the credential over is the purpose
+		return c.writeJSON(cred)
 	case cred.DryRun:
 		return lines(c.io.out, "would be allowed for %s; decision %s", time.Duration(cred.ExpiresIn)*time.Second, cred.DecisionID)
 	case c.output == "env":

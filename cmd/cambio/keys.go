@@ -66,9 +66,7 @@ func noKeys() error {
 
 func (c *common) printKeys(rows []keystore.Row, rotatable time.Time) error {
 	if c.json() {
-		enc := json.NewEncoder(c.io.out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(map[string]any{"keys": rows, "rotatable_at": rotatable})
+		return c.writeJSON(map[string]any{"keys": rows, "rotatable_at": rotatable})
 	}
 	w := tabwriter.NewWriter(c.io.out, 0, 4, 2, ' ', 0)
 	if err := lines(w, "KID\tALG\tSTATE\tPUBLISHED\tNOTE"); err != nil {

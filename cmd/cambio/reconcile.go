@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -148,9 +147,7 @@ func (c *common) oneTrail(name string, yield func(audit.AssumedRole, error) bool
 
 func (c *common) printReconciled(issuer string, r audit.Reconciliation) error {
 	if c.json() {
-		enc := json.NewEncoder(c.io.out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(jsonReconciled(issuer, r))
+		return c.writeJSON(jsonReconciled(issuer, r))
 	}
 	if len(r.Suspects) > 0 {
 		w := tabwriter.NewWriter(c.io.out, 0, 4, 2, ' ', 0)

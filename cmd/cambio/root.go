@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -203,4 +204,13 @@ func count[N int | int64](n N, noun string) string {
 func lines(w io.Writer, format string, args ...any) error {
 	_, err := fmt.Fprintf(w, format+"\n", args...)
 	return err
+}
+
+// writeJSON writes an answer to stdout as programs read it; conditions keep their
+// && and <, as nothing here ends up in a page.
+func (c *common) writeJSON(v any) error {
+	enc := json.NewEncoder(c.io.out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
 }

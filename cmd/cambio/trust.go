@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -76,19 +75,15 @@ The exit status is 0 for allow and 6 for deny.`,
 			return c.explain(cmd.Context(), q, args)
 		},
 	}
+	q.identityFlags(c, cmd)
 	f := cmd.Flags()
-	f.StringVar(&q.provider, "provider", "", "identity provider (required)")
+	f.Lookup("provider").Usage += " (required)"
 	f.StringVar(&q.to, "to", "", "target (required)")
-	offer(cmd, "provider", c.completeFrom(providerNames))
 	offer(cmd, "to", c.completeFrom(targetNames))
-	f.StringVar(&q.tokenFile, "token-file", "", "file that holds a token, or - for standard input; its signature is not checked")
-	f.StringVar(&q.claims, "claims", "", "JSON file with claims, or what cambio whoami -o json printed")
 	f.StringVar(&q.resource, "resource", "", "resource that is asked for")
 	f.StringVar(&q.scope, "scope", "", "scopes that are asked for, separated by spaces")
 	f.StringVar(&q.trust, "trust", "", "trust that is asked for by name")
 	f.DurationVar(&q.ttl, "ttl", 0, "lifetime that is asked for, such as 5m")
-	f.StringVar(&q.at, "at", "", "judge as at this time (RFC 3339)")
-	f.StringVar(&q.address, "from-address", "", "the caller's address")
 	return cmd
 }
 
@@ -105,10 +100,7 @@ func (c *common) explain(ctx context.Context, q question, dir []string) error {
 		config.Trust = dir[0]
 	}
 	if _, ok := config.IdentityProviders[q.provider]; !ok {
-		return &failure{
-			code: exitUsage, err: fmt.Errorf("--provider %s: the configuration has no such identity provider", q.provider),
-			next: strictyaml.DidYouMean(q.provider, slices.Collect(maps.Keys(config.IdentityProviders))),
-		}
+		return unknownProvider(q.provider, config)
 	}
 	asked.Stops = c.knownStops(ctx, config)
 	e, err := gateway.Explain(config, asked)
@@ -129,6 +121,24 @@ func (c *common) explain(ctx context.Context, q question, dir []string) error {
 		return &childExitError{exitDenied} // it was said already
 	}
 	return nil
+}
+
+func unknownProvider(name string, config gateway.Config) error {
+	return &failure{
+		code: exitUsage, err: fmt.Errorf("--provider %s: the configuration has no such identity provider", name),
+		next: strictyaml.DidYouMean(name, providerNames(config)),
+	}
+}
+
+// identityFlags are those that say who asks, from where and when.
+func (q *question) identityFlags(c *common, cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&q.provider, "provider", "", "identity provider")
+	offer(cmd, "provider", c.completeFrom(providerNames))
+	f.StringVar(&q.tokenFile, "token-file", "", "file that holds a token, or - for standard input; its signature is not checked")
+	f.StringVar(&q.claims, "claims", "", "JSON file with claims, or what cambio whoami -o json printed")
+	f.StringVar(&q.at, "at", "", "judge as at this time (RFC 3339)")
+	f.StringVar(&q.address, "from-address", "", "the caller's address")
 }
 
 // read turns the flags into the question.
@@ -193,8 +203,6 @@ func (c *common) knownStops(ctx context.Context, config gateway.Config) trust.St
 
 func (c *common) printExplanation(e gateway.Answer, decoded bool) error {
 	if c.json() {
-		enc := json.NewEncoder(c.io.out)
-		enc.SetIndent("", "  ")
 		out := struct {
 			gateway.Answer
 			Signature string `json:"signature,omitempty"`
@@ -202,7 +210,7 @@ func (c *common) printExplanation(e gateway.Answer, decoded bool) error {
 		if decoded {
 			out.Signature = "not checked"
 		}
-		return enc.Encode(out)
+		return c.writeJSON(out)
 	}
 	if err := lines(c.io.out, "%s", strings.TrimRight(e.String(), "\n")); err != nil {
 		return err

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -86,9 +85,7 @@ func (c *common) backtest(config gateway.Config, w window, show int, failOnFlip 
 	}
 	report := b.Report()
 	if c.json() {
-		enc := json.NewEncoder(c.io.out)
-		enc.SetIndent("", "  ")
-		err = enc.Encode(report)
+		err = c.writeJSON(report)
 	} else {
 		_, err = fmt.Fprint(c.io.out, report.Text())
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -169,9 +168,7 @@ func summed(findings strictyaml.Findings) string {
 }
 
 func (c *common) printTrustReport(findings strictyaml.Findings, results []trust.TestResult, policy *trust.Policy, ok bool) error {
-	enc := json.NewEncoder(c.io.out)
-	enc.SetIndent("", "  ")
-	return enc.Encode(map[string]any{
+	return c.writeJSON(map[string]any{
 		"ok": ok, "findings": append(strictyaml.Findings{}, findings...), "tests": append([]trust.TestResult{}, results...),
 		"trusts": policy.Trusts(), "guardrails": policy.Guardrails(), "policy_sha256": policy.SHA256(),
 	})
@@ -220,10 +217,7 @@ func (c *common) explainFinding(id string) error {
 		}
 	}
 	if c.json() {
-		enc := json.NewEncoder(c.io.out)
-		enc.SetEscapeHTML(false)
-		enc.SetIndent("", "  ")
-		return enc.Encode(map[string]any{
+		return c.writeJSON(map[string]any{
 			"id": r.ID, "severity": r.Severity, "nhi": append([]string{}, r.NHI...), "title": r.Title, "why": r.Why, "fix": r.Fix, "bad": r.Bad, "good": r.Good,
 		})
 	}

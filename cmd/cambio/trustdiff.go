@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -154,9 +153,7 @@ func noVersion(name string, err error) error {
 func (c *common) printComparison(report diff.Report) error {
 	switch c.output {
 	case "json":
-		enc := json.NewEncoder(c.io.out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(struct {
+		return c.writeJSON(struct {
 			diff.Report
 			Summary string `json:"summary"`
 		}{report, report.Summary()})

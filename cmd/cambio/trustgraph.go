@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -53,9 +52,7 @@ func (c *common) graph(targets []string) error {
 	g := query.NewGraph(policy, targets, now)
 	switch c.output {
 	case "json":
-		enc := json.NewEncoder(c.io.out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(g)
+		return c.writeJSON(g)
 	case "dot":
 		return lines(c.io.out, "%s", strings.TrimSuffix(g.DOT(), "\n"))
 	}

@@ -96,9 +96,7 @@ func (c *common) proveTrusts(ctx context.Context, config gateway.Config, p proof
 		counts[r.Verdict]++
 	}
 	if c.json() {
-		enc := json.NewEncoder(c.io.out)
-		enc.SetIndent("", "  ")
-		err = enc.Encode(map[string]any{
+		err = c.writeJSON(map[string]any{
 			"ok": counts[prove.Holds] == len(results), "invariants": append([]prove.Result{}, results...), "policy_sha256": policy.SHA256(),
 		})
 	} else {

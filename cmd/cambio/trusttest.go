@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -110,15 +109,13 @@ func (c *common) testTrusts(config gateway.Config, t testFlags, now time.Time) e
 func (c *common) printTests(dir string, findings strictyaml.Findings, results []trust.TestResult, coverage *trust.Coverage) error {
 	failed := failures(results)
 	if c.json() {
-		enc := json.NewEncoder(c.io.out)
-		enc.SetIndent("", "  ")
 		out := map[string]any{
 			"ok": len(failed) == 0, "tests": append([]trust.TestResult{}, results...), "findings": append(strictyaml.Findings{}, findings...),
 		}
 		if coverage != nil {
 			out["coverage"] = coverage
 		}
-		return enc.Encode(out)
+		return c.writeJSON(out)
 	}
 	for _, f := range append(findings, failed...) {
 		c.io.say("%s", f)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -165,9 +164,7 @@ func (c *common) withdraw(config gateway.Config, w window, policy *trust.Policy,
 
 func (c *common) printTightened(r tighten.Report) error {
 	if c.json() {
-		enc := json.NewEncoder(c.io.out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(r)
+		return c.writeJSON(r)
 	}
 	var b strings.Builder
 	comment := func(format string, args ...any) { fmt.Fprintf(&b, "# "+format+"\n", args...) }

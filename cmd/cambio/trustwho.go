@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -65,9 +64,7 @@ func (c *common) whoCan(f query.Filter, now time.Time) error {
 	}
 	found := query.WhoCan(policy, f, now)
 	if c.json() {
-		enc := json.NewEncoder(c.io.out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(map[string]any{"grants": append([]query.Reach{}, found...), "policy_sha256": policy.SHA256()})
+		return c.writeJSON(map[string]any{"grants": append([]query.Reach{}, found...), "policy_sha256": policy.SHA256()})
 	}
 	for i, r := range found {
 		text := r.Lines()
@@ -130,13 +127,7 @@ where iss and aud name one identity provider of the configuration. Stops count.`
 			return c.whatCan(cmd.Context(), q)
 		},
 	}
-	f := cmd.Flags()
-	f.StringVar(&q.provider, "provider", "", "identity provider")
-	offer(cmd, "provider", c.completeFrom(providerNames))
-	f.StringVar(&q.tokenFile, "token-file", "", "file that holds a token, or - for standard input; its signature is not checked")
-	f.StringVar(&q.claims, "claims", "", "JSON file with claims, or what cambio whoami -o json printed")
-	f.StringVar(&q.at, "at", "", "judge as at this time (RFC 3339)")
-	f.StringVar(&q.address, "from-address", "", "the caller's address")
+	q.identityFlags(c, cmd)
 	return cmd
 }
 
@@ -155,10 +146,7 @@ func (c *common) whatCan(ctx context.Context, q question) error {
 		}
 	}
 	if _, ok := config.IdentityProviders[asked.Provider]; !ok {
-		return &failure{
-			code: exitUsage, err: fmt.Errorf("--provider %s: the configuration has no such identity provider", asked.Provider),
-			next: strictyaml.DidYouMean(asked.Provider, providerNames(config)),
-		}
+		return unknownProvider(asked.Provider, config)
 	}
 	asked.Stops = c.knownStops(ctx, config)
 	policy, findings := gateway.LoadPolicy(config, asked.At)
@@ -173,9 +161,7 @@ func (c *common) whatCan(ctx context.Context, q question) error {
 		return err
 	}
 	if c.json() {
-		enc := json.NewEncoder(c.io.out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(reply)
+		return c.writeJSON(reply)
 	}
 	return lines(c.io.out, "%s", reply.Text())
 }

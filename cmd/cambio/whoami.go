@@ -68,9 +68,7 @@ func shownClaims(data []byte) []byte {
 
 func (c *common) printIdentity(source string, claims map[string]any) error {
 	if c.json() {
-		enc := json.NewEncoder(c.io.out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(map[string]any{"source": source, "claims": claims, "signature": "not checked"})
+		return c.writeJSON(map[string]any{"source": source, "claims": claims, "signature": "not checked"})
 	}
 	if err := lines(c.io.out, "%s (signature not checked)", source); err != nil {
 		return err
