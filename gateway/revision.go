@@ -161,8 +161,33 @@ func openRepository(ctx context.Context, dir string) (repository, error) {
 	if err != nil {
 		return repository{}, err
 	}
-	r.folder = path.Join(strings.TrimSuffix(string(prefix), "\n"), missing)
+	top, err := r.ask(ctx, "rev-parse", "--show-toplevel")
+	if err != nil {
+		return repository{}, err
+	}
+	below := strings.TrimSuffix(strings.TrimSuffix(string(prefix), "\n"), "/")
+	if !leads(dir, below, strings.TrimSuffix(string(top), "\n")) {
+		return repository{}, fmt.Errorf("%s is reached by a link inside the repository; name the folder itself", dir)
+	}
+	r.folder = path.Join(below, missing)
 	return r, nil
+}
+
+// leads reports whether dir is what it says it is below the top. Where a proposal
+// makes the folder a link to another one, git goes to that one, in the old revision
+// too, and finds it unchanged: documents that never were in force would be compared
+// with themselves.
+func leads(dir, below, top string) bool {
+	said, found := "", false
+	for at := dir; ; at = filepath.Dir(at) {
+		if to, err := filepath.EvalSymlinks(at); err == nil && filepath.ToSlash(to) == top {
+			rest, err := filepath.Rel(at, dir)
+			said, found = filepath.ToSlash(rest), err == nil // the last is the outermost, which no proposal reaches
+		}
+		if at == filepath.Dir(at) {
+			return found && path.Clean(said) == path.Clean(below)
+		}
+	}
 }
 
 // command never runs a shell, a pager or a hook, reads the objects as they were

@@ -217,6 +217,47 @@ func TestAnotherRepository(t *testing.T) {
 	}
 }
 
+// TestAFolderThatBecomesALink: the documents that it leads to now were in force in
+// no revision.
+func TestAFolderThatBecomesALink(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ folder, to string }{
+		"beside":       {"trust", "examples/trust"},
+		"further down": {"a/trust", "../trust"},
+		"the top":      {"trust", "."},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := repository(t, map[string]string{c.folder + "/a.yaml": revisionTrust("a"), "examples/trust/b.yaml": revisionTrust("b"), "trust/x.yaml": revisionTrust("x"), "y.yaml": revisionTrust("y")})
+			config := revisionConfig(t, dir)
+			config.Trust = filepath.Join(dir, c.folder)
+			before, _, err := gateway.LoadRevision(t.Context(), config, "HEAD", revisionNow())
+			if err != nil || before == nil {
+				t.Fatal(err)
+			}
+			if err := os.RemoveAll(config.Trust); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Symlink(c.to, config.Trust); err != nil {
+				t.Fatal(err)
+			}
+			policy, findings, err := gateway.LoadRevision(t.Context(), config, "HEAD", revisionNow())
+			if err == nil {
+				t.Errorf("it read %v %v", policy.Names(), findings)
+			}
+		})
+	}
+	// A link above the repository is the machine's own.
+	dir := repository(t, map[string]string{"trust/a.yaml": revisionTrust("a")})
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	if policy, findings, err := gateway.LoadRevision(t.Context(), revisionConfig(t, link), "HEAD", revisionNow()); err != nil || policy == nil || !cmp.Equal(policy.Names(), []string{"a"}) {
+		t.Errorf("%v %v", findings, err)
+	}
+}
+
 func FuzzParseRevision(f *testing.F) {
 	for _, s := range []string{"main", "HEAD~1", "main:trust", "-x", "a..b", ":x", "a:../b", "a:b\nc", "@", "v1^2:", "a:b:c"} {
 		f.Add(s)
