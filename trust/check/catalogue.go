@@ -55,10 +55,7 @@ func Explain(id string) (Rule, bool) {
 func (r Rule) Page() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# `%s`\n\n%s\n\n", r.ID, r.Title)
-	fmt.Fprintf(&b, "Severity: %s.", r.Severity)
-	if len(r.NHI) > 0 {
-		fmt.Fprintf(&b, " OWASP Non-Human Identities Top 10 (2025): %s.", strings.Join(r.Risks(), ", "))
-	}
+	fmt.Fprintf(&b, "Severity: %s. OWASP Non-Human Identities Top 10 (2025): %s.", r.Severity, strings.Join(r.Risks(), ", "))
 	fmt.Fprintf(&b, "\n\n## Why it matters\n\n%s\n\n## What to do\n\n%s\n", r.Why, r.Fix)
 	if r.Bad != "" {
 		fmt.Fprintf(&b, "\nThis draws the finding:\n\n```yaml\n%s```\n", strings.ReplaceAll(r.Bad, "---\n", "```\n\n```yaml\n"))

@@ -96,7 +96,7 @@ func TestCatalogue(t *testing.T) {
 			t.Errorf("%s is there twice", r.ID)
 		}
 		seen[r.ID] = true
-		if r.Title == "" || r.Why == "" || r.Fix == "" || (r.Bad == "") != (r.Good == "") {
+		if r.Title == "" || r.Why == "" || r.Fix == "" || len(r.NHI) == 0 || (r.Bad == "") != (r.Good == "") {
 			t.Errorf("%s says too little", r.ID)
 		}
 		for _, risk := range r.Risks() {

@@ -240,19 +240,19 @@ func fleetRules() []Rule {
 func limitRules() []Rule {
 	return []Rule{
 		{
-			ID: "subject-too-long", Severity: strictyaml.Warning,
+			ID: "subject-too-long", Severity: strictyaml.Warning, NHI: []string{"NHI6"},
 			Title: "The subject would be longer than the target takes.",
 			Why:   "The target refuses each exchange. The workload id is made of ids of the platform, and its length is known before the first token comes.",
 			Fix:   "Set `subject: trust` for the target, or write a shorter name.",
 		},
 		{
-			ID: "subjects-too-many", Severity: strictyaml.Warning,
+			ID: "subjects-too-many", Severity: strictyaml.Warning, NHI: []string{"NHI6"},
 			Title: "More workloads than the target's resource can trust.",
 			Why:   "Some targets list the subjects of a resource one by one, and the list is short: who comes later is refused.",
 			Fix:   "Set `subject: trust`, so that each document is one subject, or share the work among several resources.",
 		},
 		{
-			ID: "value-unfit", Severity: strictyaml.Warning,
+			ID: "value-unfit", Severity: strictyaml.Warning, NHI: []string{"NHI6"},
 			Title: "With a usual token the target would refuse a value of the grant.",
 			Why:   "The value is put together from claims at each exchange, and a usual one is too long for the target, or holds a character that it does not take.",
 			Fix:   "Use a claim that fits, such as an id.",
@@ -270,7 +270,7 @@ func limitRules() []Rule {
 func documentRules() []Rule {
 	return []Rule{
 		{
-			ID: "wrong-type", Severity: strictyaml.Error,
+			ID: "wrong-type", Severity: strictyaml.Error, NHI: []string{"NHI6"},
 			Title: "A value has another type than the field.",
 			Why: "YAML readers disagree about words and digits: `on`, `no`, `010`, `2027-03-31` are a boolean, a number or a date to one and text to another. " +
 				"Here each has one reading, and digits that have two are refused: a policy must not mean one thing to its reviewer and another to the gateway.",
@@ -308,7 +308,7 @@ func documentRules() []Rule {
 			Fix:   "Name it `*.yaml`, inside the folder, and no link.",
 		},
 		{
-			ID: "no-documents", Severity: strictyaml.Warning,
+			ID: "no-documents", Severity: strictyaml.Warning, NHI: []string{"NHI6"},
 			Title: "The trust folder holds no document.",
 			Why:   "Every request is denied. It may be the wrong folder.",
 			Fix:   "Check `trust:` of the configuration.",

@@ -110,8 +110,5 @@ func Or(fs ...Formula) Formula {
 // Implies holds when b does or a does not.
 func Implies(a, b Formula) Formula { return Or(Not(a), b) }
 
-// Iff holds when both hold or neither does.
-func Iff(a, b Formula) Formula { return And(Implies(a, b), Implies(b, a)) }
-
 // If holds when c and a do, or b without c.
 func If(c, a, b Formula) Formula { return And(Implies(c, a), Or(c, b)) }

@@ -72,7 +72,7 @@ func NewGraph(p *trust.Policy, targets []string, now time.Time) Graph {
 		reached[name] = add(&g, "a", Node{Kind: TargetNode, Name: name})
 	}
 	for _, t := range trusts {
-		state := StateOf(t, now)
+		state := stateOf(t, now)
 		id := add(&g, "t", Node{Kind: TrustNode, Name: t.Name, State: state, Owner: t.Owner})
 		g.Edges = append(g.Edges, Edge{From: providers[t.Provider], To: id, State: state})
 		for _, grant := range t.Grants {

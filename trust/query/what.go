@@ -125,7 +125,7 @@ func ask(r *Reply, p *trust.Policy, c Caller, t trust.Trust, g trust.TrustGrant)
 		r.Shadow = append(r.Shadow, got)
 	default:
 		near := Near{
-			Trust: t.Name, Owner: t.Owner, File: t.File, State: StateOf(t, c.At),
+			Trust: t.Name, Owner: t.Owner, File: t.File, State: stateOf(t, c.At),
 			Target: g.Target, Resource: g.Resource, Reason: e.Reason, Detail: e.Detail, grant: g,
 		}
 		for _, l := range slices.Concat(e.Lines, e.Guardrails) {

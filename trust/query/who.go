@@ -22,8 +22,8 @@ const (
 	Expired State = "expired" // whatever its mode
 )
 
-// StateOf is the state of a trust at a time.
-func StateOf(t trust.Trust, now time.Time) State {
+// stateOf is the state of a trust at a time.
+func stateOf(t trust.Trust, now time.Time) State {
 	switch {
 	case !t.Expires.IsZero() && !now.Before(t.Expires):
 		return Expired
@@ -126,7 +126,7 @@ func WhoCan(p *trust.Policy, f Filter, now time.Time) []Reach {
 
 func reach(t trust.Trust, g trust.TrustGrant, now time.Time) Reach {
 	r := Reach{
-		Trust: t.Name, Owner: t.Owner, Purpose: t.Purpose, File: t.File, State: StateOf(t, now), Provider: t.Provider,
+		Trust: t.Name, Owner: t.Owner, Purpose: t.Purpose, File: t.File, State: stateOf(t, now), Provider: t.Provider,
 		Target: g.Target, Resource: g.Resource, Scopes: g.Scopes, TTL: int64(g.TTL / time.Second),
 		Who: words.Workloads(t), TokenUse: string(t.TokenUse), Nonce: t.Nonce, grant: g, terms: words.Terms(t),
 		Networks: words.Networks(t.Access.Networks), Hours: words.Hours(t.Access.Hours),

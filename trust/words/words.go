@@ -69,7 +69,7 @@ func single(l trust.MatchLine) bool { return len(l.Want) == 1 && l.Pins() }
 func Line(l trust.MatchLine) string {
 	values := make([]string, len(l.Want))
 	for i, w := range l.Want {
-		values[i] = Value(w.Value)
+		values[i] = value(w.Value)
 		if w.Glob {
 			values[i] = "like " + Plain(fmt.Sprint(w.Value), "*")
 		}
@@ -77,16 +77,16 @@ func Line(l trust.MatchLine) string {
 	return Plain(l.Name, "") + " " + list(values, "or")
 }
 
-// Value says the value of a claim. Text that could be mistaken is quoted, such as
+// value says the value of a claim. Text that could be mistaken is quoted, such as
 // a star that is no glob.
-func Value(v any) string {
+func value(v any) string {
 	switch v := v.(type) {
 	case string:
 		return Plain(v, "")
 	case []any:
 		items := make([]string, len(v))
 		for i, item := range v {
-			items[i] = Value(item)
+			items[i] = value(item)
 		}
 		return "[" + strings.Join(items, ", ") + "]"
 	}
@@ -244,11 +244,11 @@ func Token(claims map[string]any) string {
 	for _, name := range slices.Sorted(maps.Keys(claims)) {
 		if nested, ok := claims[name].(map[string]any); ok {
 			for _, member := range slices.Sorted(maps.Keys(nested)) {
-				texts = append(texts, Plain(name, "")+"/"+Plain(member, "")+" "+Value(nested[member]))
+				texts = append(texts, Plain(name, "")+"/"+Plain(member, "")+" "+value(nested[member]))
 			}
 			continue
 		}
-		texts = append(texts, Plain(name, "")+" "+Value(claims[name]))
+		texts = append(texts, Plain(name, "")+" "+value(claims[name]))
 	}
 	return strings.Join(texts, ", ")
 }

@@ -87,9 +87,9 @@ func Check(s string) error {
 	return nil
 }
 
-// Quote writes a text as a YAML double-quoted scalar (YAML 1.2.2 section 7.3.1),
+// quote writes a text as a YAML double-quoted scalar (YAML 1.2.2 section 7.3.1),
 // whatever it holds: it cannot end the scalar, the line, or begin a comment.
-func Quote(s string) string {
+func quote(s string) string {
 	var b strings.Builder
 	b.WriteByte('"')
 	for _, r := range s {
@@ -111,7 +111,7 @@ func Quote(s string) string {
 
 // CEL writes a text as a CEL string literal: like JSON, and never more than one
 // literal.
-func CEL(s string) string { return Quote(s) }
+func CEL(s string) string { return quote(s) }
 
 // YAML is the document. Everything that is not ours was checked, or is an error:
 // a draft with a value left out would allow more than what was shown.
@@ -172,7 +172,7 @@ func (w *writer) line(format string, args ...any) { fmt.Fprintf(&w.b, format+"\n
 func (w *writer) comments(indent string, lines []string) {
 	for _, l := range lines {
 		if Check(l) != nil {
-			l = Quote(l)
+			l = quote(l)
 		}
 		w.line("%s# %s", indent, l)
 	}
@@ -196,7 +196,7 @@ func (w *writer) quoted(field, s string) string {
 	case strings.ContainsAny(s, `"\\`) && !strings.Contains(s, "'") && Check(s) == nil:
 		return "'" + s + "'" // no character has another meaning there
 	}
-	return Quote(s)
+	return quote(s)
 }
 
 // A plain scalar begins with a letter and holds nothing that means something to
