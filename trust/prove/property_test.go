@@ -112,6 +112,32 @@ func TestAgrees(t *testing.T) {
 	}
 }
 
+// TestExplainAgrees closes the triangle on the same draws: what an explanation
+// says of a token is what is decided.
+func TestExplainAgrees(t *testing.T) {
+	t.Parallel()
+	const policies, tries = 200, 30
+	allowed := 0
+	for seed := range uint64(policies) {
+		d := draws(seed, 4)
+		docs := d.documents()
+		p := compile(t, docs...)
+		for range tries {
+			id, req, at := d.token(pick(d, p.All()...))
+			decided, explained := decide(p, id, req, at), p.Explain(id, req, trust.StopSet{}, at)
+			if explained.Allow != decided.Allow || explained.Reason != decided.Reason || explained.Decision.Trust != decided.Trust {
+				t.Fatalf("seed %d: decided %+v, explained %s\n%s", seed, decided, explained, strings.Join(docs, "---\n"))
+			}
+			if decided.Allow {
+				allowed++
+			}
+		}
+	}
+	if 20*allowed < policies*tries {
+		t.Errorf("only %d of %d tokens are allowed", allowed, policies*tries)
+	}
+}
+
 // TestFindsBugs shows that the comparison can fail: each bug in a copy of the
 // evaluator is found.
 func TestFindsBugs(t *testing.T) {
