@@ -160,6 +160,26 @@ exit "$(cat "$HOME/$name.status")"
 	return r
 }
 
+// configure commits a configuration, which is the base, and then changes it.
+func (r *review) configure() {
+	r.t.Helper()
+	file := filepath.Join(r.dir, "cambio.yaml")
+	for i, text := range []string{"issuer: https://ours.invalid\n", "issuer: https://theirs.invalid\n"} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			r.t.Fatal(err)
+		}
+		if i > 0 {
+			break
+		}
+		for _, args := range [][]string{{"init", "-q", "-b", "main"}, {"add", "cambio.yaml"}, {"-c", "user.name=t", "-c", "user.email=t@acme.example", "-c", "commit.gpgsign=false", "commit", "-q", "-m", "x"}} {
+			if out, err := exec.CommandContext(r.t.Context(), "git", append([]string{"-C", r.dir}, args...)...).CombinedOutput(); err != nil {
+				r.t.Fatalf("git %v: %v: %s", args, err, out)
+			}
+		}
+	}
+	r.inputs["base"] = "main"
+}
+
 // event is what the job knows of the pull request, from a branch of this repository.
 func (r *review) event(head string) {
 	r.t.Helper()
@@ -301,7 +321,13 @@ func TestCheckAction(t *testing.T) {
 			r.says("diff", 0, `{"effect": "undecided", "items": [{}]}`, "")
 			r.inputs["fail-on-growth"] = "true"
 		}, 1, []string{"**may grow**"}, true},
-		"no comment wanted": {func(r *review) { r.says("prove", 1, "x\n", ""); r.inputs["comment"] = "false" }, 1, []string{"invariants"}, false},
+		"growth behind documents that do not load": {func(r *review) {
+			r.says("diff", 3, "", "error: HEAD:trust/a.yaml:1:1: unknown target\n")
+			r.inputs["fail-on-growth"] = "true"
+		}, 1, []string{"| change of access | not compared:"}, true},
+		"growth of the configuration": {func(r *review) { r.configure(); r.inputs["fail-on-growth"] = "true" }, 1, []string{"| configuration | **changed**", "something is wrong"}, true},
+		"another configuration":       {func(r *review) { r.configure() }, 0, []string{"| configuration | **changed**", "nothing is wrong"}, true},
+		"no comment wanted":           {func(r *review) { r.says("prove", 1, "x\n", ""); r.inputs["comment"] = "false" }, 1, []string{"invariants"}, false},
 		"a push": {func(r *review) {
 			r.env["GITHUB_EVENT_NAME"] = "push"
 			if err := os.WriteFile(filepath.Join(r.dir, "event.json"), []byte("{}"), 0o600); err != nil {

@@ -109,9 +109,26 @@ compare() {
 		printf '\nThe base must be there: give actions/checkout the input fetch-depth: 0.\n' >>"$work/details"
 		;;
 	esac
-	if [[ $INPUT_FAIL_ON_GROWTH == true && ($effect == grows || $effect == both || $effect == undecided) ]]; then
+	if config_changed; then
+		quiet=''
+		row "configuration" "**changed**: the documents before and after are compared by the new one"
+		[[ $INPUT_FAIL_ON_GROWTH != true ]] || failed+=("the configuration changed, and with it access may")
+	fi
+	# Documents of the base that do not load say nothing: the proposal may have taken
+	# the target away that they name.
+	if [[ $INPUT_FAIL_ON_GROWTH == true && $effect != none && $effect != shrinks ]]; then
 		failed+=("access grows, or may")
 	fi
+}
+
+# config_changed reports that the configuration is not that of the base: another
+# issuer, another audience or another folder gives access too, and no document says
+# so.
+config_changed() {
+	local was now
+	was=$(git rev-parse --verify --quiet "$base:./$INPUT_CONFIG" 2>/dev/null) || return 1 # outside, or new
+	now=$(git hash-object --no-filters -- "$INPUT_CONFIG" 2>/dev/null) || return 1
+	[[ $was != "$now" ]]
 }
 
 # words says an effect; one that is not known here is not shown.
