@@ -80,6 +80,8 @@ func choose[T any](flag, what, named, kind string, all map[string]T, typeOf func
 	switch {
 	case named != "" && slices.Contains(fit, named):
 		return named, nil
+	case named != "" && len(fit) > 0:
+		return "", fmt.Errorf("%s %s: the configuration has no such %s; %s", flag, named, of, strictyaml.DidYouMean(named, fit))
 	case named != "":
 		return "", fmt.Errorf("%s %s: the configuration has no such %s", flag, named, of)
 	case len(fit) == 1:

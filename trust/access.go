@@ -52,7 +52,7 @@ func parseNetwork(s string) (netip.Prefix, error) {
 	p, err := netip.ParsePrefix(s)
 	switch {
 	case err != nil:
-		return netip.Prefix{}, errors.New("a network is an address, a slash and a length, such as 10.0.0.0/8")
+		return netip.Prefix{}, errors.New("a network is an address, a slash and a length")
 	case p.Addr().Is4In6():
 		return netip.Prefix{}, errors.New("an IPv4-mapped prefix matches no caller; write it as IPv4")
 	case p != p.Masked():
@@ -85,7 +85,7 @@ const (
 	dayLength = 24 * 60
 )
 
-var errHours = errors.New("hours are DAYS HH:MM-HH:MM ZONE, such as Mon-Fri 07:00-19:00 Europe/Zurich")
+var errHours = errors.New("hours are DAYS HH:MM-HH:MM ZONE")
 
 // parseHours reads one window.
 func parseHours(s string) (hours, error) {
@@ -120,7 +120,7 @@ func parseHours(s string) (hours, error) {
 	case h.start < 0 || h.start == dayLength || h.end < 0:
 		return hours{}, errHours
 	case h.end <= h.start:
-		return hours{}, errors.New("the end is not after the start; a window past midnight is written as two")
+		return hours{}, errors.New("the end is not after the start; for a window past midnight write two")
 	}
 	// LoadLocation takes "" and "Local" too, and on many hosts the file localtime:
 	// the host's own zone. Files such as right/UTC count leap seconds. No IANA name

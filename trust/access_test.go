@@ -2,6 +2,7 @@ package trust_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -87,6 +88,24 @@ func TestNetworksInADocument(t *testing.T) {
 		doc := edit(t, "grants:", fmt.Sprintf("access: {networks: [%q]}\ngrants:", network))
 		if p, _ := trust.Compile(world(), sources(doc), now()); p != nil {
 			t.Errorf("%s is taken", network)
+		}
+	}
+}
+
+// TestAccessFixes holds that a finding about access says once what to write, and the
+// best that is known.
+func TestAccessFixes(t *testing.T) {
+	t.Parallel()
+	for access, fix := range map[string]string{
+		"networks: [10.0.0.1/8]":                   "write 10.0.0.0/8",
+		"networks: [10.0.0.1]":                     "write one such as 10.0.0.0/8",
+		"hours: 9-17":                              "write one such as Mon-Fri 07:00-19:00 Europe/Zurich",
+		"hours: Mon 22:00-06:00 Europe/Zurich":     "for a window past midnight write two",
+		"hours: Fri-Mon 07:00-19:00 Europe/Zurich": "write two ranges",
+	} {
+		_, findings := trust.Compile(world(), sources(edit(t, "grants:", "access: {"+access+"}\ngrants:")), now())
+		if len(findings) != 1 || findings[0].Fix != fix || strings.Contains(findings[0].Message, ";") {
+			t.Errorf("%s: %v, want the fix %q", access, findings, fix)
 		}
 	}
 }

@@ -242,6 +242,16 @@ func (r *reader) trust(root *strictyaml.Node) *rule {
 // soon is how long before its end a document is worth a warning.
 const soon = 30 * 24 * time.Hour
 
+// mistake is an error about a text. What follows a semicolon in it says what to
+// write, and stands in for the general fix.
+func (r *reader) mistake(n *strictyaml.Node, id string, err error, fix string) {
+	message, better, ok := strings.Cut(err.Error(), "; ")
+	if ok {
+		fix = better
+	}
+	r.Error(n, id, message, fix)
+}
+
 func (r *reader) expires(n *strictyaml.Node) time.Time {
 	if n == nil {
 		return time.Time{}
@@ -296,7 +306,7 @@ func (r *reader) access(n *strictyaml.Node) *access {
 			if s := r.text(item, maxText); s != "" {
 				p, err := parseNetwork(s)
 				if err != nil {
-					r.Error(item, FindingNetwork, err.Error(), "write one such as 10.0.0.0/8")
+					r.mistake(item, FindingNetwork, err, "write one such as 10.0.0.0/8")
 				}
 				a.networks = append(a.networks, p)
 			}
@@ -311,7 +321,7 @@ func (r *reader) access(n *strictyaml.Node) *access {
 			if s := r.text(item, maxText); s != "" {
 				h, err := parseHours(s)
 				if err != nil {
-					r.Error(item, FindingHours, err.Error(), "write one such as Mon-Fri 07:00-19:00 Europe/Zurich")
+					r.mistake(item, FindingHours, err, "write one such as Mon-Fri 07:00-19:00 Europe/Zurich")
 				}
 				a.hours = append(a.hours, h)
 			}

@@ -207,13 +207,23 @@ func findingIDs() []string {
 	return ids
 }
 
+// pagesLike leads from an id without a page on: to the one that was meant, or to the
+// list of all.
+func pagesLike(id string) string {
+	next := "docs/reference/findings.md tells of those without a page"
+	if near := strictyaml.Suggest(id, findingIDs()); near != "" {
+		next = "did you mean " + near + "? " + next
+	}
+	return next
+}
+
 // explainFinding prints the page of a finding.
 func (c *common) explainFinding(id string) error {
 	r, ok := check.Explain(id)
 	if !ok {
 		return &failure{
 			code: exitUsage, err: fmt.Errorf("--explain %s: no page has this id", id),
-			next: strictyaml.DidYouMean(id, findingIDs()) + "; docs/reference/findings.md lists those without a page",
+			next: pagesLike(id),
 		}
 	}
 	if c.json() {

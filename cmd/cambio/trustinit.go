@@ -71,8 +71,8 @@ func trustInitCommand(c *common) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "init PLATFORM WORKLOAD",
 		Short: "Write a commented trust document for one workload",
-		Long: `Writes a trust document for review to standard output, as "cambio trust check"
-wants it.
+		Long: `Writes a trust document for review to standard output, in the form of "cambio trust
+fmt". What else is worth pinning, "cambio trust check" says.
 
   github OWNER/REPO     pins the ids of the repository and its owner, the ref, and
                         the environment if the claims have one. In a job of the

@@ -167,7 +167,9 @@ func (c *common) printTightened(r tighten.Report) error {
 		return c.writeJSON(r)
 	}
 	var b strings.Builder
-	comment := func(format string, args ...any) { fmt.Fprintf(&b, "# "+format+"\n", args...) }
+	comment := func(format string, args ...any) {
+		b.WriteString(strings.TrimRight("# "+fmt.Sprintf(format, args...), " ") + "\n")
+	}
 	if r.From.IsZero() {
 		comment("no decision was recorded in that time")
 	} else {
