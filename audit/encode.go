@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -264,7 +265,12 @@ func appendValue(b []byte, v any, limit, depth int) []byte {
 		return strconv.AppendUint(b, v, 10)
 	case float64:
 		if !math.IsNaN(v) && !math.IsInf(v, 0) {
-			return strconv.AppendFloat(b, v, 'g', -1, 64)
+			start := len(b)
+			b = strconv.AppendFloat(b, v, 'g', -1, 64)
+			if !bytes.ContainsAny(b[start:], ".e") {
+				b = append(b, ".0"...) // a rule tells 5.0 from 5, and so does who judges the record again
+			}
+			return b
 		}
 	case json.Number:
 		if isNumber(string(v)) {

@@ -65,6 +65,22 @@ func TestLineIsWhatEncodingJSONWrites(t *testing.T) {
 	}
 }
 
+// TestNumbersStayWhatTheyAre: a token with 5.0 is not one with 5 to a rule, and must
+// not become one for whoever judges the record again.
+func TestNumbersStayWhatTheyAre(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[float64]string{5: "5.0", -3: "-3.0", 0: "0.0", 2.5: "2.5", 1e6: "1e+06", 1 << 62: "4.611686018427388e+18"} {
+		line, err := audit.AppendLine(nil, &audit.Record{Claims: map[string]any{"n": in}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := audit.ParseLine(line)
+		if err != nil || r.Claims["n"] != json.Number(want) {
+			t.Errorf("%v is read back as %v: %v", in, r.Claims["n"], err)
+		}
+	}
+}
+
 func TestLineCutsAndHides(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("é", 600) // 1,200 bytes; the cut must not split one
