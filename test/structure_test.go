@@ -82,6 +82,44 @@ func TestPlatformsDoNotMeet(t *testing.T) {
 	}
 }
 
+// The parts of trust import what the table in docs/design.md says, no more and no
+// less. What decides at run time sees none of the tools.
+func TestArrowsInsideTrust(t *testing.T) {
+	drawn := rows(t, section(document(t, "docs/design.md"), "Trust as code"))
+	there := map[string][]string{}
+	for _, p := range packages(t) {
+		name := strings.TrimPrefix(p.ImportPath, module+"/")
+		var ours []string
+		for _, imported := range p.Imports {
+			if part, ok := strings.CutPrefix(imported, module+"/"); ok {
+				ours = append(ours, part)
+			}
+		}
+		switch folder(p.ImportPath) {
+		case "trust":
+			there[name] = ours
+		case "exchange", "web":
+			if i := slices.IndexFunc(ours, func(part string) bool { return strings.HasPrefix(part, "trust/") }); i >= 0 {
+				t.Errorf("%s imports %s: what decides needs no tool", name, ours[i])
+			}
+		}
+	}
+	sameNames(t, "the table of trust's parts", keysOf(drawn), keysOf(there))
+	for name, imports := range there {
+		var allowed []string
+		if cells := drawn[name]; len(cells) > 0 {
+			for _, m := range quoted.FindAllStringSubmatch(cells[0], -1) {
+				allowed = append(allowed, m[1])
+			}
+		}
+		slices.Sort(allowed)
+		slices.Sort(imports)
+		if !slices.Equal(allowed, imports) {
+			t.Errorf("%s imports %v; docs/design.md draws %v", name, imports, allowed)
+		}
+	}
+}
+
 // The story has no transport and no SDK: who reads exchange reads all that can
 // happen between a token and a credential.
 func TestExchangeHasNoTransport(t *testing.T) {

@@ -304,7 +304,7 @@ func documentRules() []Rule {
 		{
 			ID: "document-passed-over", Severity: strictyaml.Warning, NHI: []string{"NHI6"},
 			Title: "A file looks like a document and is not read.",
-			Why:   "A guardrail that is not in force looks like one that is.",
+			Why:   "A guardrail that is not in force looks like one that is. It is an error where a file of tests, `*_test.yaml`, holds a guardrail, an invariant or grants.",
 			Fix:   "Name it `*.yaml`, inside the folder, and no link.",
 		},
 		{
