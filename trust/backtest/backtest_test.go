@@ -122,12 +122,13 @@ func TestJudge(t *testing.T) {
 		"this policy": {[]string{base, guard(`claims.?actor.orValue("") == "x"`)}, func(r *backtest.Record) {
 			r.PolicySHA256 = compile(t, base, guard(`claims.?actor.orValue("") == "x"`)).SHA256()
 		}, backtest.Kept, ""},
-		"cut":              {[]string{edit(t, "ref: main", `ref: {glob: "m*"}`)}, func(r *backtest.Record) { r.Claims["ref"] = strings.Repeat("m", 1024) }, backtest.Undecided, "ref"},
-		"nonce":            {[]string{edit(t, "from", "require_nonce: true\nfrom")}, denied(trust.ReasonConditionFalse), backtest.Denied, ""},
-		"nonce not known":  {[]string{edit(t, "from", "require_nonce: true\nfrom", "ref: main", "ref: dev")}, denied(trust.ReasonConditionFalse), backtest.Undecided, "nonce"},
-		"issuer":           {[]string{edit(t, "grants", "when: ['claims.iss == \"https://ci.test\"', 'identity.subject == \"s\"']\ngrants")}, same, backtest.Kept, ""},
-		"times":            {[]string{edit(t, "grants", "when: ['identity.expires_at > request.time']\ngrants")}, same, backtest.Undecided, "identity.expires_at"},
-		"claims handed on": {[]string{edit(t, "ttl: 20m", `ttl: 20m, claims: {by: "${claims.actor}"}`)}, same, backtest.Undecided, "actor"},
+		"cut":                 {[]string{edit(t, "ref: main", `ref: {glob: "m*"}`)}, func(r *backtest.Record) { r.Claims["ref"] = strings.Repeat("m", 1024) }, backtest.Undecided, "ref"},
+		"scopes that are cut": {[]string{base}, func(r *backtest.Record) { r.Scopes = []string{"read", strings.Repeat("x", 1016)} }, backtest.Undecided, "scope"},
+		"nonce":               {[]string{edit(t, "from", "require_nonce: true\nfrom")}, denied(trust.ReasonConditionFalse), backtest.Denied, ""},
+		"nonce not known":     {[]string{edit(t, "from", "require_nonce: true\nfrom", "ref: main", "ref: dev")}, denied(trust.ReasonConditionFalse), backtest.Undecided, "nonce"},
+		"issuer":              {[]string{edit(t, "grants", "when: ['claims.iss == \"https://ci.test\"', 'identity.subject == \"s\"']\ngrants")}, same, backtest.Kept, ""},
+		"times":               {[]string{edit(t, "grants", "when: ['identity.expires_at > request.time']\ngrants")}, same, backtest.Undecided, "identity.expires_at"},
+		"claims handed on":    {[]string{edit(t, "ttl: 20m", `ttl: 20m, claims: {by: "${claims.actor}"}`)}, same, backtest.Undecided, "actor"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

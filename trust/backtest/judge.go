@@ -2,6 +2,7 @@ package backtest
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"cambio/trust"
@@ -165,7 +166,8 @@ func (j *Judge) again(r *Record) *again {
 		a.known.Held = r.Trust
 	}
 	a.ask = trust.Request{Target: r.Target, Resource: r.Resource, Scopes: r.Scopes, TTL: r.TTL, Address: r.Address}
-	for name, value := range map[string]string{"target": r.Target, "resource": r.Resource} {
+	// A cut list of scopes ends in a part of one, or lacks some: they are one text there.
+	for name, value := range map[string]string{"target": r.Target, "resource": r.Resource, "scope": strings.Join(r.Scopes, " ")} {
 		if len(value) > maxWhole {
 			a.cut = append(a.cut, name)
 		}
