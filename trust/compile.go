@@ -59,53 +59,6 @@ func (p *Policy) Names() []string {
 // Guardrails is the number of guardrails.
 func (p *Policy) Guardrails() int { return len(p.guardrails) }
 
-// providerPolicy is one identity provider with the trusts that are for it.
-type providerPolicy struct {
-	name       string
-	schema     *claimSchema
-	env        *celEnv
-	anchors    []*claimVar // the most selective first
-	advised    []*claimVar
-	guards     []guard
-	recorded   []*claimVar // what the journal keeps of each proven token
-	tokenUse   TokenUse
-	tightened  bool // some trust has a tighter token use
-	sample     map[string]any
-	rules      []*rule
-	index      index
-	guardrails []*guardrail
-}
-
-// guard is a value of a claim that match must name for the token to be taken.
-type guard struct {
-	claim *claimVar
-	value string
-}
-
-func (p *providerPolicy) isAnchor(c *claimVar) bool {
-	return slices.ContainsFunc(p.anchors, func(a *claimVar) bool { return a.id == c.id })
-}
-
-// anchorOf returns the line that pins the most selective anchor by equality.
-func (p *providerPolicy) anchorOf(lines []matchLine) *matchLine {
-	for _, a := range p.anchors {
-		for i := range lines {
-			if lines[i].claim.id == a.id && lines[i].pins() {
-				return &lines[i]
-			}
-		}
-	}
-	return nil
-}
-
-func (p *providerPolicy) anchorNames() []string {
-	names := make([]string, len(p.anchors))
-	for i, a := range p.anchors {
-		names[i] = a.name
-	}
-	return names
-}
-
 // compiler is shared by the workers of one [Compile]; what they change is
 // behind its locks.
 type compiler struct {
@@ -291,56 +244,6 @@ func newCompiler(world World, now time.Time) (*compiler, error) {
 		}
 	}
 	return c, nil
-}
-
-func newProviderPolicy(base *cel.Env, name string, provider Provider) (*providerPolicy, error) {
-	p := &providerPolicy{
-		name: name, schema: newClaimSchema(provider), tokenUse: provider.TokenUse, sample: provider.Platform.Sample,
-	}
-	if p.tokenUse.rank() == 0 {
-		return nil, fmt.Errorf("token use %q is none", provider.TokenUse)
-	}
-	var err error
-	if p.env, err = newCELEnv(base, p.schema); err != nil {
-		return nil, err
-	}
-	for _, names := range [][]string{provider.Platform.Anchors, provider.Anchors} {
-		for _, anchor := range names {
-			claim := p.schema.lookup(anchor)
-			if claim == nil {
-				return nil, fmt.Errorf("the anchor %q is no claim", anchor)
-			}
-			if !p.isAnchor(claim) {
-				p.anchors = append(p.anchors, claim)
-			}
-		}
-	}
-	for _, advised := range provider.Platform.Advised {
-		claim := p.schema.lookup(advised)
-		if claim == nil {
-			return nil, fmt.Errorf("the advised claim %q is no claim", advised)
-		}
-		p.advised = append(p.advised, claim)
-	}
-	for _, kept := range provider.Journal {
-		claim := p.schema.lookup(kept)
-		if claim == nil {
-			return nil, fmt.Errorf("the journal's claim %q is no claim", kept)
-		}
-		if !slices.Contains(p.recorded, claim) {
-			p.recorded = append(p.recorded, claim)
-		}
-	}
-	for _, guarded := range slices.Sorted(maps.Keys(provider.Platform.Guarded)) {
-		claim := p.schema.lookup(guarded)
-		if claim == nil {
-			return nil, fmt.Errorf("the guarded claim %q is no claim", guarded)
-		}
-		for _, value := range provider.Platform.Guarded[guarded] {
-			p.guards = append(p.guards, guard{claim: claim, value: value})
-		}
-	}
-	return p, nil
 }
 
 // checkTarget refuses a target type that asks for what the judge does not do:
