@@ -177,6 +177,14 @@ func replace(name string, data []byte) error {
 	if err != nil {
 		return err
 	}
+	folder, err := filepath.EvalSymlinks(filepath.Dir(name))
+	if err != nil {
+		return err
+	}
+	// A proposal may hold a link to any file of whoever formats it.
+	if inside, err := filepath.Rel(folder, path); err != nil || !filepath.IsLocal(inside) {
+		return errors.New("it is a link out of its folder; name the file itself")
+	}
 	mode := fs.FileMode(0o644)
 	if info, err := os.Stat(path); err == nil {
 		mode = info.Mode().Perm()
