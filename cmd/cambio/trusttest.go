@@ -147,6 +147,10 @@ func (c *common) printSubject(s trust.SubjectCoverage) error {
 		switch {
 		case u.Field == "allow":
 			why = "no test shows whom it lets in"
+		case s.Guardrail != "" && u.Together:
+			why = "what it forbids in tests, another guardrail forbids too"
+		case s.Guardrail != "":
+			why = "no test shows what it forbids"
 		case u.Together:
 			why = "tests make it fail only where something else fails too"
 		}
