@@ -29,6 +29,17 @@ func TestExampleFleet(t *testing.T) {
 		t.Errorf("the examples are not in the one form: exit %d\n%s%s", code, out, errs)
 	}
 
+	for _, name := range files(t) {
+		if !strings.HasPrefix(name, "examples/trust/") || !strings.HasSuffix(name, ".yaml") {
+			continue
+		}
+		header, _, _ := strings.Cut(document(t, name), "\n")
+		schema, ok := strings.CutPrefix(header, "# yaml-language-server: $schema=")
+		if _, err := os.Stat(filepath.Join(root, filepath.Dir(name), schema)); !ok || err != nil {
+			t.Errorf("%s: an editor does not find its schema: %q", name, header)
+		}
+	}
+
 	file := filepath.Join(root, "examples", "cambio.yaml")
 	src, err := os.ReadFile(file)
 	if err != nil {
