@@ -1,7 +1,9 @@
 package logic
 
 import (
+	"cmp"
 	"math"
+	"slices"
 	"sync"
 	"time"
 )
@@ -117,6 +119,9 @@ func intersect(a, b []span) []span {
 // between them, and not only as much as shows all that the clocks do; rested
 // that it did not have to stop.
 func (s *solver) spans(lo, hi int64, clocks []literal, try func(first, last int64) bool) (whole, rested bool) {
+	clocks = slices.SortedStableFunc(slices.Values(clocks), func(a, b literal) int {
+		return cmp.Compare(b.clock.step.Every, a.clock.step.Every)
+	})
 	years := 0
 	for _, l := range clocks {
 		years = max(years, l.clock.step.Years)
@@ -132,14 +137,18 @@ func (s *solver) spans(lo, hi int64, clocks []literal, try func(first, last int6
 	for day := first; day <= last; day++ {
 		held := []span{{from, to}}
 		for _, l := range clocks {
+			if len(held) == 0 {
+				break // finer clocks are not looked at on days that coarser ones leave out
+			}
 			held = intersect(held, s.limits.Cache.day(l.clock, day, &looks).holding(day, l.want))
+			s.effort.left -= 1 + len(held)
 		}
 		for _, h := range held {
 			if try(h.first, h.last) {
 				return true, true
 			}
 		}
-		if looks > maxLooks {
+		if looks > maxLooks || s.effort.spent() {
 			return false, false
 		}
 	}

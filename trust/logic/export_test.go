@@ -32,7 +32,7 @@ func Words(k int, ls ...Language) (found []string, complete bool) {
 	if !possible {
 		return nil, true
 	}
-	return newProduct(cs, k).search(k, defaultStates)
+	return newProduct(cs, k).search(k, &effort{states: defaultStates, left: maxEffort})
 }
 
 // truth is 1, -1, or 0 for neither.

@@ -8,6 +8,9 @@ import (
 const (
 	// maxItems is the longest list that a model gives.
 	maxItems = 1 << 16
+	// maxDistinct is how many items a list that has to be long gets of its own: the
+	// rest repeats one.
+	maxDistinct = 8
 	// hittings is how many ways to let one item serve several atoms are tried.
 	hittings = 10_000
 )
@@ -43,7 +46,7 @@ func (s *solver) lists(g []literal, m Model) verdict {
 		return v
 	}
 	if int64(len(items)) < least {
-		more, ok := words(every, int(least)-len(items), s.limits.States)
+		more, ok := words(every, min(int(least)-len(items), maxDistinct), s.effort)
 		for _, w := range more {
 			if int64(len(items)) < least && !slices.Contains(items, w) {
 				items = append(items, w)
@@ -71,7 +74,7 @@ func (s *solver) items(wanted []*language, every []constraint, most int64) ([]st
 		if slices.ContainsFunc(items, l.contains) {
 			continue
 		}
-		found, ok := words(append(slices.Clone(every), constraint{l, true}), 1, s.limits.States)
+		found, ok := words(append(slices.Clone(every), constraint{l, true}), 1, s.effort)
 		switch {
 		case len(found) > 0:
 			items = append(items, found[0])
@@ -84,7 +87,7 @@ func (s *solver) items(wanted []*language, every []constraint, most int64) ([]st
 	if int64(len(items)) <= most {
 		return items, yes()
 	}
-	h := hitting{wanted: wanted, every: every, most: int(most), states: s.limits.States}
+	h := hitting{wanted: wanted, every: every, most: int(most), effort: s.effort}
 	switch {
 	case h.place(0):
 		return h.items(), yes()
@@ -99,7 +102,7 @@ type hitting struct {
 	wanted []*language
 	every  []constraint
 	most   int
-	states int
+	effort *effort
 	parts  []part
 	tries  int
 	cut    bool
@@ -140,7 +143,7 @@ func (h *hitting) join(i int, want constraint) bool {
 		return false
 	}
 	both := append(slices.Clone(h.parts[i].constraints), want)
-	found, ok := words(both, 1, h.states)
+	found, ok := words(both, 1, h.effort)
 	h.cut = h.cut || !ok && len(found) == 0
 	if len(found) == 0 {
 		return false

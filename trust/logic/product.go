@@ -88,14 +88,15 @@ type visit struct {
 
 // search walks all words by length. k ways into one state are enough: whatever
 // goes on from there goes on k times.
-func (p *product) search(k, states int) (found []string, ok bool) {
+func (p *product) search(k int, e *effort) (found []string, ok bool) {
 	start := make([]int32, len(p.machines))
 	queue := []visit{{state: start, from: -1}}
 	entered := map[string]int{}
 	next := make([]int32, len(p.machines))
 	var key []byte
 	for i := 0; i < len(queue); i++ {
-		if len(queue) > states {
+		e.left -= len(p.classes) * (len(p.machines) + len(p.all))
+		if len(queue) > e.states || e.spent() {
 			return found, false
 		}
 		v := queue[i]

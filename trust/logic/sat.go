@@ -37,6 +37,9 @@ func (s *solver) search() (Model, verdict) {
 			}
 			return nil, no()
 		}
+		if q.effort.spent() {
+			return nil, undecided(tooMuch)
+		}
 		chosen := q.implicant()
 		refused := false
 		for _, g := range groups(chosen) {

@@ -32,7 +32,18 @@ type Limits struct {
 const (
 	defaultRounds = 10_000
 	defaultStates = 20_000
+	// maxEffort is how many steps of automata and days of clocks one question may
+	// take, at about 100 ns each: assignments and states that are within their own
+	// bounds multiply to hours.
+	maxEffort = 4_000_000
 )
+
+// effort is what one question may still take.
+type effort struct{ states, left int }
+
+func (e *effort) spent() bool { return e.left < 0 }
+
+const tooMuch = "the question takes too long"
 
 // Solve decides f. With Satisfiable comes a model; the text says why the status
 // is Unknown. The same question has the same answer, whatever was asked before.
@@ -58,6 +69,7 @@ func newSolver(limits Limits) *solver {
 	}
 	return &solver{
 		limits: limits,
+		effort: &effort{states: limits.States, left: maxEffort},
 		ids:    map[*node]int{},
 		byKey:  map[string]int{},
 		kinds:  map[Var]kind{},
@@ -70,6 +82,7 @@ func newSolver(limits Limits) *solver {
 type solver struct {
 	state
 	limits Limits
+	effort *effort
 	ids    map[*node]int // of atoms
 	byKey  map[string]int
 	atoms  []*atom

@@ -40,7 +40,7 @@ func (s *solver) strings(g []literal, m Model) verdict {
 		c := &classes[i]
 		var ok bool
 		// With one word more than it has neighbours, a class always finds one.
-		c.words, ok = words(c.constraints, len(c.others)+1, s.limits.States)
+		c.words, ok = words(c.constraints, len(c.others)+1, s.effort)
 		c.cut = !ok
 		cut = cut || c.cut
 		if len(c.words) == 0 {

@@ -85,6 +85,9 @@ func (s *solver) decide(g []literal) *result {
 	if r, ok := s.memo[key]; ok {
 		return r
 	}
+	if s.effort.spent() {
+		return &result{verdict: undecided(tooMuch)}
+	}
 	r := &result{model: Model{}}
 	switch g[0].relation.kind() {
 	case boolKind:

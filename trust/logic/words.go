@@ -44,8 +44,8 @@ func flatten(cs []constraint) (out []constraint, ok bool) {
 
 // words returns up to k strings that satisfy all of cs: readable and short ones,
 // and the empty one last. Fewer than k are all there are. ok is false when that
-// needs more states than the limit.
-func words(cs []constraint, k, states int) (found []string, ok bool) {
+// needs more states than the limit, or more effort than is left.
+func words(cs []constraint, k int, e *effort) (found []string, ok bool) {
 	cs, possible := flatten(cs)
 	if !possible {
 		return nil, true
@@ -75,7 +75,7 @@ func words(cs []constraint, k, states int) (found []string, ok bool) {
 		}
 	}
 	p := newProduct(cs, k)
-	found, ok = p.search(k, states)
+	found, ok = p.search(k, e)
 	if len(found) < k && satisfied("") {
 		found = append(found, "")
 	}

@@ -25,7 +25,7 @@ func cloneMap(m map[string]any) map[string]any {
 func pathOf(id string) []string {
 	path := strings.Split(id[1:], "/")
 	for i := range path {
-		path[i] = strings.NewReplacer("~1", "/", "~0", "~").Replace(path[i])
+		path[i] = unescape(path[i])
 	}
 	return path
 }

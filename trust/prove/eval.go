@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/debug"
 	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
 
@@ -53,7 +54,8 @@ func (t *translation) free(e ast.Expr) truth {
 	if len(t.bound) > 0 {
 		return t.unknown(o) // which item it is about is not known
 	}
-	name := "? " + o.Expression
+	// Not by the text that is shown, which two different parts can have in common.
+	name := "? " + debug.ToDebugString(e)
 	if t.tree.perGrant[e.ID()] {
 		name += " " + t.key
 	}

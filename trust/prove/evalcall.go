@@ -75,7 +75,7 @@ func (t *translation) function(name string, args []term) value {
 			return only(o.val)
 		}
 	case "optional.of":
-		return only(option{args[0], true})
+		return only(some(args[0]))
 	case "optional.none":
 		return only(option{})
 	case "dyn", "@not_strictly_false":
@@ -144,7 +144,10 @@ func (t *translation) folded(name string, args []term) (value, bool) {
 		return nil, false
 	}
 	out := f(values...)
-	if out == nil || types.IsUnknownOrError(out) {
+	if out == nil {
+		return nil, false
+	}
+	if types.IsUnknownOrError(out) {
 		return value{}, true
 	}
 	if lister, ok := out.(traits.Lister); ok {
@@ -210,7 +213,7 @@ func (t *translation) equal(a, b term) (truth, bool) {
 		return t.equalOptions(x, b)
 	case number:
 		return numbersEqual(x, b)
-	case length, wallClock, count, real:
+	case length, wallClock, count, real, rounded:
 		switch b.(type) {
 		case types.String, types.Bool, text, segment, cut:
 			return always(false), true
@@ -247,7 +250,7 @@ func (t *translation) index(of, key term, optional bool) value {
 		if _, ok := of.(option); ok {
 			return v // a chain stays an optional
 		}
-		return v.each(func(x term) term { return option{x, true} }).add(logic.Not(v.defined()), option{})
+		return v.each(some).add(logic.Not(v.defined()), option{})
 	}
 	if name, ok := key.(types.String); ok {
 		switch o := of.(type) {

@@ -41,7 +41,7 @@ func (t *translation) has(v value, name string) value {
 }
 
 // hasField is whether a variable has a field with a value, as has() and in see
-// it: a text that is empty is not there.
+// it: a text that is empty is not there, nor is a name that no field has.
 func (t *translation) hasField(o object, name string) truth {
 	switch o {
 	case "claims":
@@ -55,6 +55,8 @@ func (t *translation) hasField(o object, name string) truth {
 		return always(false)
 	}
 	switch x := v[0].term.(type) {
+	case opaque:
+		return always(false)
 	case types.String:
 		return always(x != "")
 	case address:
@@ -75,8 +77,9 @@ func (t *translation) member(v value, name string) value {
 			case "grant.claims":
 				extra, _ := t.extra(name)
 				out = append(out, extra.where(a.when)...)
-			default:
-				out = append(out, t.ident(string(o)+"."+name).where(a.when)...)
+			default: // by a name that was computed: in the map that has() sees
+				there := logic.And(a.when, t.hasField(o, name).yes)
+				out = append(out, t.ident(string(o)+"."+name).where(there)...)
 			}
 		case members:
 			out = append(out, t.path(o.path+"/"+escape(name)).where(a.when)...)
@@ -91,7 +94,7 @@ func (t *translation) member(v value, name string) value {
 				out = out.add(logic.And(a.when, logic.Not(t.present(m.path+"/"+escape(name)))), option{})
 			}
 			for _, b := range inner {
-				out = out.add(logic.And(a.when, b.when), option{b.term, true})
+				out = out.add(logic.And(a.when, b.when), some(b.term))
 			}
 		case opaque:
 			out = out.add(a.when, opaque{})
@@ -102,6 +105,15 @@ func (t *translation) member(v value, name string) value {
 		}
 	}
 	return out
+}
+
+// some is an optional with a value. Of what nothing is known it is not known
+// either whether there is one.
+func some(x term) term {
+	if _, ok := x.(opaque); ok {
+		return x
+	}
+	return option{x, true}
 }
 
 // path is what lies at a pointer: a declared claim, what holds declared claims,

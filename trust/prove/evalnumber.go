@@ -34,6 +34,9 @@ func scalar(t term) (n int64, kind numberKind, ok bool) {
 
 // atMost says where the number is at most c.
 func (n number) atMost(c int64) (logic.Formula, bool) {
+	if n.x == "" && n.y == "" {
+		return boolean(n.add <= c), true
+	}
 	// (x - y)/unit + add <= c, with the quotient rounded down: x - y < (c - add + 1) * unit
 	bound := new(big.Int).Sub(big.NewInt(c), big.NewInt(n.add))
 	bound.Add(bound, big.NewInt(1)).Mul(bound, big.NewInt(n.unit)).Sub(bound, big.NewInt(1))
@@ -206,6 +209,13 @@ func (t *translation) compare(op string, a, b term) (truth, bool) {
 		return exactly(f), ok
 	case real:
 		return compareReal(op, x, b)
+	case rounded:
+		// Up to 53 bits rounding keeps the order.
+		if c, _, ok := scalar(b); !ok || c <= -1<<53 || c >= 1<<53 {
+			return truth{}, false
+		}
+		f, ok := compareNumber(op, x.number, b)
+		return exactly(f), ok
 	case length, wallClock, count:
 		n, kind, ok := scalar(b)
 		if !ok || kind != integer {
@@ -326,7 +336,7 @@ func (n number) fits() logic.Formula {
 		return logic.True()
 	case n.add > 0:
 		return logic.AtMost(n.x, math.MaxInt64-n.add)
-	case n.add < 0 && n.add > math.MinInt64:
+	case n.add < 0:
 		return logic.Not(logic.AtMost(n.x, math.MinInt64-n.add-1))
 	}
 	return logic.True()
@@ -367,10 +377,11 @@ func convert(name string, t term) value {
 		}
 	case "double":
 		if isNumber && n.kind == integer {
-			return only(n) // constants that it is compared with are exact
+			return only(rounded{n})
 		}
-		if r, ok := t.(real); ok {
-			return only(r)
+		switch t.(type) {
+		case real, rounded:
+			return only(t)
 		}
 	case "string":
 		switch x := t.(type) {

@@ -14,17 +14,16 @@ func (x segment) there() logic.Formula {
 	if x.at == 0 {
 		return logic.True()
 	}
-	return x.in(`(?s:.*)`, "")
+	f, _ := x.in(`(?s:.*)`, "") // short enough for any separator
+	return f
 }
 
-// in wants the segments before it, then piece, and then the rest.
-func (x segment) in(piece, after string) logic.Formula {
+// in wants the segments before it, then piece, and then the rest; false is a
+// pattern that is too long.
+func (x segment) in(piece, after string) (logic.Formula, bool) {
 	sep := regexp.QuoteMeta(x.sep)
 	l, err := logic.Regexp(`(?s)(?:(?:[^` + class(x.sep) + `]*` + sep + `){` + strconv.Itoa(x.at) + `}` + piece + after + `)`)
-	if err != nil {
-		return logic.False()
-	}
-	return logic.In(x.x, l)
+	return logic.In(x.x, l), err == nil
 }
 
 // class writes one character for use in brackets.
@@ -40,13 +39,13 @@ func (x segment) holds(q textTest) (logic.Formula, bool) {
 	}
 	switch q.kind {
 	case equals:
-		return x.in(lit, end), true
+		return x.in(lit, end)
 	case startsWith:
-		return x.in(lit+any, end), true
+		return x.in(lit+any, end)
 	case endsWith:
-		return x.in(any+lit, end), true
+		return x.in(any+lit, end)
 	case contains:
-		return x.in(any+lit+any, end), true
+		return x.in(any+lit+any, end)
 	case matches, sized:
 	}
 	return logic.False(), false

@@ -91,6 +91,10 @@ func (p piece) in(l logic.Language) logic.Formula {
 	return logic.In(p.x, l)
 }
 
+// maxWays bounds the ways to part one text between pieces: six claims in a row
+// can share 200 characters in billions.
+const maxWays = 4096
+
 // holds takes literal pieces off what is asked for.
 func (x text) holds(q textTest) (logic.Formula, bool) {
 	if len(x) == 1 && x[0].x != "" {
@@ -100,13 +104,17 @@ func (x text) holds(q textTest) (logic.Formula, bool) {
 	if len(q.arg) > 256 {
 		return logic.False(), false
 	}
+	ways := maxWays
 	switch q.kind {
 	case equals:
-		return x.is(q.arg), true
+		f := x.is(q.arg, &ways)
+		return f, ways >= 0
 	case startsWith:
-		return x.begins(q.arg), true
+		f := x.begins(q.arg, &ways)
+		return f, ways >= 0
 	case endsWith:
-		return x.ends(q.arg), true
+		f := x.ends(q.arg, &ways)
+		return f, ways >= 0
 	case sized:
 		rest, left := q.max, text{}
 		for _, p := range x {
@@ -129,8 +137,9 @@ func (x text) holds(q textTest) (logic.Formula, bool) {
 	return logic.False(), false
 }
 
-// is tries every way to part s between the pieces.
-func (x text) is(s string) logic.Formula {
+// is tries every way to part s between the pieces, as long as ways are left; so
+// do begins and ends.
+func (x text) is(s string, ways *int) logic.Formula {
 	switch {
 	case len(x) == 0:
 		if s == "" {
@@ -142,15 +151,18 @@ func (x text) is(s string) logic.Formula {
 		if !ok {
 			return logic.False()
 		}
-		return x[1:].is(rest)
+		return x[1:].is(rest, ways)
 	case len(x) == 1:
 		return x[0].in(logic.Text(s))
 	}
-	var ways []logic.Formula
+	var any []logic.Formula
 	for i := range cuts(s) {
-		ways = append(ways, logic.And(x[0].in(logic.Text(s[:i])), x[1:].is(s[i:])))
+		if *ways--; *ways < 0 {
+			break
+		}
+		any = append(any, logic.And(x[0].in(logic.Text(s[:i])), x[1:].is(s[i:], ways)))
 	}
-	return logic.Or(ways...)
+	return logic.Or(any...)
 }
 
 // cuts yields the places where a text can be parted.
@@ -165,7 +177,7 @@ func cuts(s string) func(func(int) bool) {
 	}
 }
 
-func (x text) begins(s string) logic.Formula {
+func (x text) begins(s string, ways *int) logic.Formula {
 	switch {
 	case s == "":
 		return logic.True()
@@ -176,20 +188,23 @@ func (x text) begins(s string) logic.Formula {
 		case strings.HasPrefix(lit, s):
 			return logic.True()
 		case strings.HasPrefix(s, lit):
-			return x[1:].begins(s[len(lit):])
+			return x[1:].begins(s[len(lit):], ways)
 		}
 		return logic.False()
 	}
-	ways := []logic.Formula{x[0].in(logic.Prefix(s))}
+	any := []logic.Formula{x[0].in(logic.Prefix(s))}
 	for i := range cuts(s) {
+		if *ways--; *ways < 0 {
+			break
+		}
 		if i < len(s) {
-			ways = append(ways, logic.And(x[0].in(logic.Text(s[:i])), x[1:].begins(s[i:])))
+			any = append(any, logic.And(x[0].in(logic.Text(s[:i])), x[1:].begins(s[i:], ways)))
 		}
 	}
-	return logic.Or(ways...)
+	return logic.Or(any...)
 }
 
-func (x text) ends(s string) logic.Formula {
+func (x text) ends(s string, ways *int) logic.Formula {
 	last := len(x) - 1
 	switch {
 	case s == "":
@@ -201,17 +216,20 @@ func (x text) ends(s string) logic.Formula {
 		case strings.HasSuffix(lit, s):
 			return logic.True()
 		case strings.HasSuffix(s, lit):
-			return x[:last].ends(s[:len(s)-len(lit)])
+			return x[:last].ends(s[:len(s)-len(lit)], ways)
 		}
 		return logic.False()
 	}
-	ways := []logic.Formula{x[last].in(logic.Suffix(s))}
+	any := []logic.Formula{x[last].in(logic.Suffix(s))}
 	for i := range cuts(s) {
+		if *ways--; *ways < 0 {
+			break
+		}
 		if i > 0 {
-			ways = append(ways, logic.And(x[last].in(logic.Text(s[i:])), x[:last].ends(s[:i])))
+			any = append(any, logic.And(x[last].in(logic.Text(s[i:])), x[:last].ends(s[:i], ways)))
 		}
 	}
-	return logic.Or(ways...)
+	return logic.Or(any...)
 }
 
 // plain is the variable that a text is.

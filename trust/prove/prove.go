@@ -83,10 +83,15 @@ func (pr *Prover) bind() error {
 	return nil
 }
 
-// dispatch calls a function by the number of its arguments.
+// dispatch calls a function by the number of its arguments; nil is that it is not
+// for them. The first one must be of the kind that the function is for: the
+// interpreter looks too before it calls, and without it a list that is compared
+// would end the process.
 func dispatch(o *functions.Overload) functions.FunctionOp {
 	return func(args ...ref.Val) ref.Val {
 		switch {
+		case o.OperandTrait != 0 && (len(args) == 0 || !args[0].Type().HasTrait(o.OperandTrait)):
+			return nil
 		case len(args) == 1 && o.Unary != nil:
 			return o.Unary(args[0])
 		case len(args) == 2 && o.Binary != nil:

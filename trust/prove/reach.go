@@ -1,7 +1,7 @@
 package prove
 
 import (
-	"strings"
+	"slices"
 	"time"
 
 	"cel.dev/cel-go/common/types"
@@ -26,7 +26,12 @@ func (pr *Prover) of(t trust.Trust) *state {
 			continue
 		}
 		if few, ok := fewTexts(line); ok {
-			s.choices[id] = few
+			if closed := line.Claim.Claim().Values; len(closed) > 0 {
+				few = slices.DeleteFunc(few, func(v string) bool { return !slices.Contains(closed, v) })
+			}
+			if s.choices[id] = few; len(few) == 0 {
+				s.domain = append(s.domain, logic.False()) // values that no token has
+			}
 		}
 	}
 	s.workload = s.pinnedWorkload()
@@ -36,13 +41,9 @@ func (pr *Prover) of(t trust.Trust) *state {
 func (s *state) pin(c trust.ClaimRef, v any) {
 	s.pins[c.ID()] = v
 	text, isText := v.(string)
-	if closed := c.Claim().Values; isText && len(closed) > 0 && isFalse(logicOf(closed, text)) {
+	if closed := c.Claim().Values; isText && len(closed) > 0 && !slices.Contains(closed, text) {
 		s.domain = append(s.domain, logic.False()) // a value that no token has
 	}
-}
-
-func logicOf(closed []string, text string) logic.Formula {
-	return boolean(logic.Texts(closed...).Contains(text))
 }
 
 func fewTexts(line trust.MatchLine) ([]string, bool) {
@@ -220,7 +221,7 @@ func (pr *Prover) ttls(conditions ...trust.Condition) ttls {
 	out := ttls{plain: true}
 	for _, c := range conditions {
 		t, err := pr.tree(c)
-		if err != nil || !t.readsTTL && !strings.Contains(c.Source, "ttl") {
+		if err != nil || !t.readsTTL {
 			continue
 		}
 		out.read = true

@@ -174,6 +174,10 @@ type wallClock struct {
 // real is a double.
 type real struct{ x logic.Var }
 
+// rounded is an integer as the nearest double: beyond 53 bits two of them can
+// become equal.
+type rounded struct{ number }
+
 // address is the caller's address as text.
 type address struct{ x logic.Var }
 

@@ -55,9 +55,12 @@ func (t *tree) look(e ast.Expr) bool {
 		if id, _, ok := trust.ClaimOf(name); ok {
 			t.reads[id] = true
 		}
-		t.readsTTL = t.readsTTL || strings.HasSuffix(name, ".ttl")
-		t.readsScopes = t.readsScopes || strings.HasSuffix(name, ".scopes")
-		reads = name == "request" || name == "grant" ||
+		// The whole of one may be indexed by a name that is computed.
+		whole := name == "request" || name == "grant"
+		t.readsTTL = t.readsTTL || whole || strings.HasSuffix(name, ".ttl")
+		t.readsScopes = t.readsScopes || whole || strings.HasSuffix(name, ".scopes")
+		t.plainTTL = t.plainTTL && !whole
+		reads = whole ||
 			strings.HasPrefix(name, "grant.") || strings.HasPrefix(name, "request.") && name != "request.time" && name != "request.address"
 	}
 	if e.Kind() == ast.SelectKind && e.AsSelect().IsTestOnly() {
@@ -74,6 +77,11 @@ func (t *tree) look(e ast.Expr) bool {
 				}
 			}
 		}
+	}
+	if e.Kind() == ast.SelectKind && e.AsSelect().IsTestOnly() && e.AsSelect().Operand().Kind() == ast.IdentKind {
+		name := e.AsSelect().Operand().AsIdent()
+		t.perGrant[e.ID()] = name == "request" || name == "grant" // has() reads no value
+		return t.perGrant[e.ID()]
 	}
 	for _, child := range children(e) {
 		t.plainTTL = t.plainTTL && (comparison || !isTTL(child))
@@ -150,7 +158,7 @@ func (t *tree) column(e ast.Expr, source []rune) (int, bool) {
 	at, ok := t.info.GetOffsetRange(e.ID())
 	column := int(at.Start)
 	if ok && e.Kind() == ast.IdentKind && column <= len(source) {
-		if root, _, member := strings.Cut(strings.NewReplacer("/", ".", "?", ".").Replace(e.AsIdent()), "."); member {
+		if root, _, member := strings.Cut(strings.ReplaceAll(strings.ReplaceAll(e.AsIdent(), "/", "."), "?", "."), "."); member {
 			before := string(source[:column])
 			if i := strings.LastIndex(before, root); i >= 0 {
 				column = utf8.RuneCountInString(before[:i])
@@ -193,7 +201,7 @@ func claimText(id string, optional bool) string {
 	var b strings.Builder
 	b.WriteString("claims")
 	for _, member := range strings.Split(id[1:], "/") {
-		member = strings.NewReplacer("~1", "/", "~0", "~").Replace(member)
+		member = unescape(member)
 		switch {
 		case identifier.MatchString(member) && optional:
 			b.WriteString(".?" + member)
@@ -208,7 +216,18 @@ func claimText(id string, optional bool) string {
 	return b.String()
 }
 
+// unescape reads one member of a pointer.
+func unescape(member string) string {
+	if !strings.Contains(member, "~") {
+		return member
+	}
+	return strings.ReplaceAll(strings.ReplaceAll(member, "~1", "/"), "~0", "~")
+}
+
 // escape writes one member of a pointer (RFC 6901 section 3).
 func escape(member string) string {
-	return strings.NewReplacer("~", "~0", "/", "~1").Replace(member)
+	if !strings.ContainsAny(member, "~/") {
+		return member
+	}
+	return strings.ReplaceAll(strings.ReplaceAll(member, "~", "~0"), "/", "~1")
 }
