@@ -85,7 +85,7 @@ func LoadPolicy(c Config, now time.Time) (*trust.Policy, strictyaml.Findings) {
 }
 
 // LoadTested is [LoadPolicy] with the files of tests beside the documents, for
-// whoever runs them: a gateway at work does not read them.
+// whoever runs them: a gateway at work does not.
 func LoadTested(c Config, now time.Time) (*trust.Policy, strictyaml.Findings) {
 	policy, findings := LoadPolicy(c, now)
 	if policy == nil {
