@@ -178,7 +178,7 @@ func TestARepositoryRunsNothing(t *testing.T) {
 	dir := repository(t, map[string]string{"trust/a.yaml": revisionTrust("a"), "trust/b.yaml": revisionTrust("b")})
 	ran := filepath.Join(dir, "ran")
 	program := filepath.Join(dir, "program")
-	if err := os.WriteFile(program, []byte("#!/bin/sh\ntouch "+ran+"\nexit 1\n"), 0o700); err != nil { //nolint:gosec // it is to be run, if anything does
+	if err := os.WriteFile(program, []byte("#!/bin/sh\ntouch "+ran+"\nexit 1\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	out, err := exec.Command("git", "-C", dir, "rev-parse", "HEAD:trust/b.yaml").Output()
@@ -187,9 +187,15 @@ func TestARepositoryRunsNothing(t *testing.T) {
 	}
 	blob := strings.TrimSpace(string(out))
 	for _, set := range [][2]string{
-		{"core.repositoryformatversion", "1"}, {"extensions.partialClone", "origin"}, {"remote.origin.promisor", "true"},
-		{"remote.origin.url", "ext::" + program}, {"protocol.ext.allow", "always"},
-		{"core.fsmonitor", program}, {"core.pager", program}, {"core.sshCommand", program}, {"core.hooksPath", dir},
+		{"core.repositoryformatversion", "1"},
+		{"extensions.partialClone", "origin"},
+		{"remote.origin.promisor", "true"},
+		{"remote.origin.url", "ext::" + program},
+		{"protocol.ext.allow", "always"},
+		{"core.fsmonitor", program},
+		{"core.pager", program},
+		{"core.sshCommand", program},
+		{"core.hooksPath", dir},
 	} {
 		runGit(t, dir, "config", set[0], set[1])
 	}
