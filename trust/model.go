@@ -32,7 +32,7 @@ type Trust struct {
 	TokenUse TokenUse // the effective one
 	Nonce    bool     // a token without a nonce of ours is refused
 	Hints    bool     // the caller may be told which claim failed
-	Grants   []TrustGrant
+	Grants   []WrittenGrant
 	Tests    int // inside the document
 }
 
@@ -84,8 +84,8 @@ func (h Hours) Contains(at time.Time) bool {
 	return w.contains(at)
 }
 
-// TrustGrant is one grant as its document has it.
-type TrustGrant struct {
+// WrittenGrant is one grant as its document has it.
+type WrittenGrant struct {
 	Target   string
 	Resource string // "" where it names none
 	Scopes   []string
@@ -293,8 +293,8 @@ func (t *rule) view() Trust {
 	return v
 }
 
-func (g *grantRule) view() TrustGrant {
-	v := TrustGrant{
+func (g *grantRule) view() WrittenGrant {
+	v := WrittenGrant{
 		Target: g.target, Resource: g.resource, Scopes: g.scopes, TTL: g.ttl, MinTTL: g.minTTL, At: g.at, TTLAt: g.ttlAt,
 	}
 	for i := range g.claims {

@@ -117,7 +117,7 @@ func (l *linter) outsiders(r *report, f *facts) {
 			continue
 		}
 		severity := strictyaml.Info
-		if slices.ContainsFunc(f.Grants, func(g trust.TrustGrant) bool { return !harmless(g) }) {
+		if slices.ContainsFunc(f.Grants, func(g trust.WrittenGrant) bool { return !harmless(g) }) {
 			severity = strictyaml.Warning
 		}
 		r.as(severity, "outsider-code", at, field, found+" runs code that its author did not have reviewed", "grant it nothing that writes, and nothing of production; or take "+found+" out")

@@ -15,7 +15,7 @@ import (
 type offer struct {
 	f     *facts
 	index int
-	grant trust.TrustGrant
+	grant trust.WrittenGrant
 }
 
 // fleet looks at trusts together. What it cannot say of two of them is for a proof.

@@ -47,13 +47,13 @@ func (l *linter) producesUngated(f *facts) bool {
 }
 
 // production reports whether the name of a grant's target or resource says so.
-func production(g trust.TrustGrant) bool {
+func production(g trust.WrittenGrant) bool {
 	return named(g, "prod", "production", "prd", "live")
 }
 
 // harmless reports whether nothing that a grant gives can hurt: all scopes read,
 // or the name says that it is for trying things out.
-func harmless(g trust.TrustGrant) bool {
+func harmless(g trust.WrittenGrant) bool {
 	if production(g) {
 		return false
 	}
@@ -66,7 +66,7 @@ func harmless(g trust.TrustGrant) bool {
 	return named(g, "preview", "previews", "review", "dev", "development", "test", "tests", "testing", "sandbox", "staging", "stage", "plan", "readonly", "ci")
 }
 
-func named(g trust.TrustGrant, which ...string) bool {
+func named(g trust.WrittenGrant, which ...string) bool {
 	return slices.ContainsFunc(append(words(g.Target), words(g.Resource)...), func(w string) bool { return slices.Contains(which, w) })
 }
 
@@ -113,7 +113,7 @@ func (l *linter) gated(f *facts) bool {
 
 // hosted looks for production on machines of one's own, where the job before may
 // have left something running.
-func (l *linter) hosted(r *report, f *facts, g trust.TrustGrant, field string) {
+func (l *linter) hosted(r *report, f *facts, g trust.WrittenGrant, field string) {
 	for name, value := range f.provider.Platform.Hosted {
 		c, ok := l.claim(f, name)
 		switch {
@@ -127,7 +127,7 @@ func (l *linter) hosted(r *report, f *facts, g trust.TrustGrant, field string) {
 }
 
 // subject finds a sub that the target will not take.
-func (l *linter) subject(r *report, f *facts, g trust.TrustGrant, field string) {
+func (l *linter) subject(r *report, f *facts, g trust.WrittenGrant, field string) {
 	target := l.world.Targets[g.Target]
 	limit := target.Type.MaxSubject
 	if limit == 0 {
@@ -187,7 +187,7 @@ func (l *linter) subjects(f *facts, target trust.Target) []string {
 
 // values hands the target's own check a grant with the claims of a usual token: a
 // value that it would refuse then, it refuses at each exchange.
-func (l *linter) values(r *report, f *facts, g trust.TrustGrant, field string) {
+func (l *linter) values(r *report, f *facts, g trust.WrittenGrant, field string) {
 	target := l.world.Targets[g.Target]
 	if target.Type.Misfit == nil || !slices.ContainsFunc(g.Fields, func(v trust.GrantValue) bool { return len(v.Needs) > 0 }) {
 		return

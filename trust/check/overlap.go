@@ -353,7 +353,7 @@ func subset(narrow, wide []string) bool {
 
 // sameValues reports that two grants hand on the same values: a credential with
 // other claims is another one.
-func sameValues(a, b trust.TrustGrant) bool {
+func sameValues(a, b trust.WrittenGrant) bool {
 	same := func(x, y trust.GrantValue) bool { return x.Name == y.Name && x.Value == y.Value }
 	return slices.EqualFunc(a.Claims, b.Claims, same) && slices.EqualFunc(a.Fields, b.Fields, same)
 }

@@ -52,7 +52,7 @@ func (l *linter) proven(undecided []meeting) strictyaml.Findings {
 type loner struct {
 	condition trust.Condition
 	provider  string
-	grants    []trust.TrustGrant
+	grants    []trust.WrittenGrant
 	said      []said // where it stands
 	facts     prove.Facts
 }
@@ -93,7 +93,7 @@ func (l *linter) loners(reports *[]*report) []*loner {
 		}
 		r := &report{file: g.File, severity: l.severity}
 		*reports = append(*reports, r)
-		add("guardrail "+g.Name, loner{condition: g.Condition, provider: g.From[0], grants: []trust.TrustGrant{{}}}, said{
+		add("guardrail "+g.Name, loner{condition: g.Condition, provider: g.From[0], grants: []trust.WrittenGrant{{}}}, said{
 			report: r, at: g.Condition.At, field: "forbid",
 			alone: [2]string{"the guardrail forbids everything", "the guardrail forbids nothing"},
 		})

@@ -28,12 +28,12 @@ func grants(before, after trust.Trust) []Line {
 }
 
 // only is the trust with one of its grants.
-func only(t trust.Trust, g trust.TrustGrant) trust.Trust {
-	t.Grants = []trust.TrustGrant{g}
+func only(t trust.Trust, g trust.WrittenGrant) trust.Trust {
+	t.Grants = []trust.WrittenGrant{g}
 	return t
 }
 
-func grantOf(t trust.Trust, g trust.TrustGrant) *trust.TrustGrant {
+func grantOf(t trust.Trust, g trust.WrittenGrant) *trust.WrittenGrant {
 	for i := range t.Grants {
 		if t.Grants[i].Target == g.Target && t.Grants[i].Resource == g.Resource {
 			return &t.Grants[i]
@@ -43,7 +43,7 @@ func grantOf(t trust.Trust, g trust.TrustGrant) *trust.TrustGrant {
 }
 
 // grant compares two grants to one target and resource.
-func grant(before, after trust.TrustGrant) []Line {
+func grant(before, after trust.WrittenGrant) []Line {
 	var lines []Line
 	at := words.Destination(after) + ": "
 	say := func(text string, e Effect) { lines = append(lines, tilde(at+text, e)) }

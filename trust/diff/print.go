@@ -90,7 +90,7 @@ func (i Item) lines(now time.Time) []string {
 // inWords says an example: who gets what, from where and when. The next whole minute
 // is now: an example of what does not hang on the time says none.
 func inWords(e prove.Example, now time.Time) string {
-	got := trust.TrustGrant{Target: e.Grant.Target, Resource: e.Grant.Resource, Scopes: e.Grant.Scopes, TTL: e.Grant.TTL.Round(time.Second)}
+	got := trust.WrittenGrant{Target: e.Grant.Target, Resource: e.Grant.Resource, Scopes: e.Grant.Scopes, TTL: e.Grant.TTL.Round(time.Second)}
 	s := e.Provider + " with " + words.Token(e.Claims) + " gets " + words.Grant(got)
 	if e.Request.Trust != "" {
 		s += " by trust " + words.One(e.Request.Trust)

@@ -107,7 +107,7 @@ type access struct{ provider, target, resource string }
 // hand out the same on the same terms; "" where there is none. A proof compares
 // who gets there, and no more: a second trust without the first one's session
 // policy would pass for no change.
-func (s *side) otherwise(t trust.Trust, g trust.TrustGrant) string {
+func (s *side) otherwise(t trust.Trust, g trust.WrittenGrant) string {
 	for _, i := range s.leading[access{t.Provider, g.Target, g.Resource}] {
 		other := s.trusts[i]
 		og := grantOf(other, g)

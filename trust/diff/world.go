@@ -76,7 +76,7 @@ func (d *differ) concerned(kind Kind, name string) string {
 	n := 0
 	for _, t := range d.after.trusts {
 		if kind == KindProvider && t.Provider == name ||
-			kind == KindTarget && slices.ContainsFunc(t.Grants, func(g trust.TrustGrant) bool { return g.Target == name }) {
+			kind == KindTarget && slices.ContainsFunc(t.Grants, func(g trust.WrittenGrant) bool { return g.Target == name }) {
 			n++
 		}
 	}

@@ -23,7 +23,7 @@ type Coverage struct {
 // trusts, and with its guardrails. That a caller may have to name another trust is
 // no difference. Where by is the prover itself the trust is left out, which tells
 // whether others shadow it. Extra claims and fields of the target are not compared.
-func (pr *Prover) Covered(by *Prover, t trust.Trust, g trust.TrustGrant) Coverage {
+func (pr *Prover) Covered(by *Prover, t trust.Trust, g trust.WrittenGrant) Coverage {
 	if t.Shadow || !t.Expires.IsZero() && !pr.now.Before(t.Expires) {
 		return Coverage{Answer: Yes} // it allows nothing
 	}
@@ -54,12 +54,12 @@ func (pr *Prover) Covered(by *Prover, t trust.Trust, g trust.TrustGrant) Coverag
 // rival is a grant that could give the same.
 type rival struct {
 	trust    trust.Trust
-	grant    trust.TrustGrant
+	grant    trust.WrittenGrant
 	standing logic.Formula
 }
 
 // rivals are those whose match does not exclude the state.
-func (pr *Prover) rivals(s *state, t trust.Trust, g trust.TrustGrant, same bool) []rival {
+func (pr *Prover) rivals(s *state, t trust.Trust, g trust.WrittenGrant, same bool) []rival {
 	var out []rival
 	for _, i := range pr.byTarget[target{t.Provider, g.Target}] {
 		other := pr.trusts[i]

@@ -195,7 +195,7 @@ func accepts(line trust.MatchLine, v any) bool {
 }
 
 // apply puts the values of a model into a situation.
-func (s *state) apply(c situation, m logic.Model, asker string, g trust.TrustGrant) situation {
+func (s *state) apply(c situation, m logic.Model, asker string, g trust.WrittenGrant) situation {
 	c.claims = cloneMap(c.claims)
 	absent := map[string]bool{}
 	for _, x := range slices.Sorted(maps.Keys(m)) {

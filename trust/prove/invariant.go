@@ -133,7 +133,7 @@ func (pr *Prover) against(ctx context.Context, t trust.Trust, rules []trust.Rule
 type question struct {
 	*state
 	trust    trust.Trust
-	grant    trust.TrustGrant
+	grant    trust.WrittenGrant
 	standing logic.Formula
 	asker    string
 	guarding ttls

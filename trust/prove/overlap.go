@@ -49,7 +49,7 @@ func (pr *Prover) Overlap(a, b trust.Trust, target string) Overlap {
 }
 
 // overlap is about one grant of each.
-func (pr *Prover) overlap(s *state, standing logic.Formula, a, b trust.Trust, ga, gb trust.TrustGrant) Overlap {
+func (pr *Prover) overlap(s *state, standing logic.Formula, a, b trust.Trust, ga, gb trust.WrittenGrant) Overlap {
 	// Nothing but the target is asked for: each grant gives all that it has.
 	xa, xb := s.exchange("a", ga, ga.TTL), s.exchange("b", gb, gb.TTL)
 	xa.all, xb.all = true, true

@@ -92,7 +92,7 @@ func (s *state) standing(t trust.Trust) logic.Formula {
 	for _, g := range t.Unnamed {
 		fs = append(fs, logic.Not(s.one(g.Claim.ID(), []trust.Wanted{{Value: g.Value}})))
 	}
-	x := s.exchange("", trust.TrustGrant{}, time.Second)
+	x := s.exchange("", trust.WrittenGrant{}, time.Second)
 	for _, c := range t.When {
 		if !c.PerGrant {
 			fs = append(fs, x.truth(c, t.File).yes)

@@ -203,7 +203,7 @@ func (s *state) where() logic.Formula { return logic.And(s.domain...) }
 // request and grant.
 type exchange struct {
 	*state
-	grant trust.TrustGrant
+	grant trust.WrittenGrant
 	// asker tells who asks: what is asked for by one has nothing to do with what is
 	// by another.
 	asker string
@@ -217,7 +217,7 @@ type exchange struct {
 }
 
 // exchange is that of a grant whose caller asks for anything that it can get.
-func (s *state) exchange(asker string, g trust.TrustGrant, ttl time.Duration) *exchange {
+func (s *state) exchange(asker string, g trust.WrittenGrant, ttl time.Duration) *exchange {
 	x := &exchange{state: s, grant: g, asker: asker, ttl: ttl, asks: g.Scopes}
 	x.key = fmt.Sprintf("%s %s %s %v %d", asker, g.Target, g.Resource, g.Scopes, ttl)
 	return x
@@ -242,7 +242,7 @@ func (x *exchange) lifetime() value {
 }
 
 // shortest is the shortest lifetime that can be asked for.
-func shortest(g trust.TrustGrant) time.Duration { return min(g.TTL, max(time.Second, g.MinTTL)) }
+func shortest(g trust.WrittenGrant) time.Duration { return min(g.TTL, max(time.Second, g.MinTTL)) }
 
 // scopes are those that are asked for: all where none is, which is why one at
 // least is there.

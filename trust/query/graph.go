@@ -53,7 +53,7 @@ func NewGraph(p *trust.Policy, targets []string, now time.Time) Graph {
 	var trusts []trust.Trust
 	providers, reached := map[string]string{}, map[string]string{}
 	for _, t := range p.All() {
-		t.Grants = slices.DeleteFunc(t.Grants, func(g trust.TrustGrant) bool {
+		t.Grants = slices.DeleteFunc(t.Grants, func(g trust.WrittenGrant) bool {
 			return len(targets) > 0 && !slices.Contains(targets, g.Target)
 		})
 		if len(t.Grants) == 0 {
@@ -113,7 +113,7 @@ func add(g *Graph, letter string, n Node) string {
 	return n.ID
 }
 
-func edgeLabel(g trust.TrustGrant) string {
+func edgeLabel(g trust.WrittenGrant) string {
 	parts := []string{}
 	if g.Resource != "" {
 		parts = append(parts, words.One(g.Resource))

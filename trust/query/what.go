@@ -38,7 +38,7 @@ type Got struct {
 	// grant fits, and it is refused.
 	Ambiguous bool `json:"must_name_trust,omitempty"`
 
-	grant trust.TrustGrant
+	grant trust.WrittenGrant
 }
 
 // String is the grant in words.
@@ -58,7 +58,7 @@ type Near struct {
 	// Fails are the lines that do not hold.
 	Fails []trust.Line `json:"fails,omitempty"`
 
-	grant trust.TrustGrant
+	grant trust.WrittenGrant
 }
 
 // String is the grant in words.
@@ -112,7 +112,7 @@ func anchored(t trust.Trust, anchors []trust.ClaimRef, claims map[string]any) bo
 }
 
 // ask puts one grant where the answer belongs.
-func ask(r *Reply, p *trust.Policy, c Caller, t trust.Trust, g trust.TrustGrant) {
+func ask(r *Reply, p *trust.Policy, c Caller, t trust.Trust, g trust.WrittenGrant) {
 	request := trust.Request{Target: g.Target, Resource: g.Resource, Trust: t.Name, Address: c.Ask.Address}
 	e := p.Explain(c.Identity, request, c.Stops, c.At)
 	got := Got{Trust: t.Name, Owner: t.Owner, File: t.File, Target: g.Target, Resource: g.Resource, Scopes: g.Scopes, TTL: int64(g.TTL / time.Second), grant: g}

@@ -57,7 +57,7 @@ type Reach struct {
 	// Guardrails are the names of those that may forbid it all the same.
 	Guardrails []string `json:"guardrails,omitempty"`
 
-	grant trust.TrustGrant
+	grant trust.WrittenGrant
 	terms []string
 }
 
@@ -98,7 +98,7 @@ func fits(pattern, name string) bool {
 	return err == nil && ok
 }
 
-func (f Filter) takes(g trust.TrustGrant) bool {
+func (f Filter) takes(g trust.WrittenGrant) bool {
 	return fits(f.Target, g.Target) && fits(f.Resource, g.Resource) && (f.Scope == "" || slices.Contains(g.Scopes, f.Scope))
 }
 
@@ -124,7 +124,7 @@ func WhoCan(p *trust.Policy, f Filter, now time.Time) []Reach {
 	return slices.Concat(byState[InForce], byState[Shadow], byState[Expired])
 }
 
-func reach(t trust.Trust, g trust.TrustGrant, now time.Time) Reach {
+func reach(t trust.Trust, g trust.WrittenGrant, now time.Time) Reach {
 	r := Reach{
 		Trust: t.Name, Owner: t.Owner, Purpose: t.Purpose, File: t.File, State: stateOf(t, now), Provider: t.Provider,
 		Target: g.Target, Resource: g.Resource, Scopes: g.Scopes, TTL: int64(g.TTL / time.Second),

@@ -50,7 +50,7 @@ func (d *drafting) grants() error {
 	return nil
 }
 
-func (d *drafting) grant(i int, g trust.TrustGrant, node *strictyaml.Node, given *given) error {
+func (d *drafting) grant(i int, g trust.WrittenGrant, node *strictyaml.Node, given *given) error {
 	over := fmt.Sprintf("of %d decisions", given.count)
 	if ttl := given.ttl; ttl >= max(g.MinTTL, time.Second) && ttl < g.TTL {
 		text := strictyaml.Duration(ttl).String()

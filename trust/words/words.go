@@ -172,7 +172,7 @@ func Terms(t trust.Trust) []string {
 }
 
 // Grant says what a grant gives: "aws-prod arn:... for up to 15m".
-func Grant(g trust.TrustGrant) string {
+func Grant(g trust.WrittenGrant) string {
 	s := Destination(g)
 	if len(g.Scopes) > 0 {
 		s += " (" + Scopes(g.Scopes) + ")"
@@ -181,7 +181,7 @@ func Grant(g trust.TrustGrant) string {
 }
 
 // Destination says where a grant leads: the target, and the resource at it.
-func Destination(g trust.TrustGrant) string {
+func Destination(g trust.WrittenGrant) string {
 	if g.Resource == "" {
 		return g.Target
 	}
@@ -189,7 +189,7 @@ func Destination(g trust.TrustGrant) string {
 }
 
 // Grants says all of them.
-func Grants(gs []trust.TrustGrant) string {
+func Grants(gs []trust.WrittenGrant) string {
 	texts := make([]string, len(gs))
 	for i, g := range gs {
 		texts[i] = Grant(g)
