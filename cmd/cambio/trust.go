@@ -45,7 +45,7 @@ func (c *common) timeFlag(at string) (time.Time, error) {
 	return t, nil
 }
 
-// question are the flags of trust explain.
+// question are the flags of trust explain, and in part of trust what-can.
 type question struct {
 	provider, to, tokenFile, claims string
 	resource, scope, trust          string
@@ -72,10 +72,10 @@ The exit status is 0 for allow and 6 for deny.`,
 			if err := c.checkOutput("text", "json"); err != nil {
 				return err
 			}
-			return c.explain(cmd.Context(), q, args)
+			return c.explain(cmd.Context(), &q, args)
 		},
 	}
-	q.identityFlags(c, cmd)
+	c.identityFlags(cmd, &q)
 	f := cmd.Flags()
 	f.Lookup("provider").Usage += " (required)"
 	f.StringVar(&q.to, "to", "", "target (required)")
@@ -87,7 +87,7 @@ The exit status is 0 for allow and 6 for deny.`,
 	return cmd
 }
 
-func (c *common) explain(ctx context.Context, q question, dir []string) error {
+func (c *common) explain(ctx context.Context, q *question, dir []string) error {
 	asked, err := q.read(c)
 	if err != nil {
 		return err
@@ -131,7 +131,7 @@ func unknownProvider(name string, config gateway.Config) error {
 }
 
 // identityFlags are those that say who asks, from where and when.
-func (q *question) identityFlags(c *common, cmd *cobra.Command) {
+func (c *common) identityFlags(cmd *cobra.Command, q *question) {
 	f := cmd.Flags()
 	f.StringVar(&q.provider, "provider", "", "identity provider")
 	offer(cmd, "provider", c.completeFrom(providerNames))
@@ -142,7 +142,7 @@ func (q *question) identityFlags(c *common, cmd *cobra.Command) {
 }
 
 // read turns the flags into the question.
-func (q question) read(c *common) (gateway.Question, error) {
+func (q *question) read(c *common) (gateway.Question, error) {
 	if q.provider == "" || q.to == "" {
 		return gateway.Question{}, usage("--provider and --to are required")
 	}
@@ -153,7 +153,7 @@ func (q question) read(c *common) (gateway.Question, error) {
 
 // readIdentity turns the flags that say who asks, from where and when, into that
 // part of the question.
-func (q question) readIdentity(c *common) (gateway.Question, error) {
+func (q *question) readIdentity(c *common) (gateway.Question, error) {
 	out := gateway.Question{Provider: q.provider}
 	if q.ttl < 0 {
 		return out, usage("--ttl %s: write how long the credential is to live", q.ttl)

@@ -124,14 +124,14 @@ where iss and aud name one identity provider of the configuration. Stops count.`
 			if err := c.checkOutput("text", "json"); err != nil {
 				return err
 			}
-			return c.whatCan(cmd.Context(), q)
+			return c.whatCan(cmd.Context(), &q)
 		},
 	}
-	q.identityFlags(c, cmd)
+	c.identityFlags(cmd, &q)
 	return cmd
 }
 
-func (c *common) whatCan(ctx context.Context, q question) error {
+func (c *common) whatCan(ctx context.Context, q *question) error {
 	asked, err := q.readIdentity(c)
 	if err != nil {
 		return err
