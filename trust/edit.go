@@ -245,7 +245,9 @@ func (e *editing) mendWhen(at int) string {
 	field := "when[" + strconv.Itoa(at) + "]"
 	if wider := e.widened(c); wider != nil {
 		e.rule.when[at] = wider
-		e.change(field, "widen it", "when:\n  - '"+strings.ReplaceAll(wider.source, "'", "''")+"'")
+		// The item alone: a list under `when:` would be pasted over the whole list, and
+		// the other conditions would be gone.
+		e.change(field, "widen it; this item takes its place", "- '"+strings.ReplaceAll(wider.source, "'", "''")+"'")
 		return ""
 	}
 	e.rule.when = slices.Delete(e.rule.when, at, at+1)
@@ -285,7 +287,8 @@ func (e *editing) mendGrants() string {
 			return "the target knows no scopes"
 		}
 		e.rule.grants[i] = g
-		e.change("grants", "give these scopes at "+req.Target, g.write())
+		// The line alone: a grant without its policy and tags would give more.
+		e.change("grants["+strconv.Itoa(i)+"].scopes", "give these scopes at "+req.Target, "scopes: "+flow(g.scopes))
 		return ""
 	}
 	g := grantRule{
@@ -311,7 +314,7 @@ func (e *editing) mendGrants() string {
 		}
 	}
 	e.rule.grants = append(e.rule.grants, g)
-	e.change("grants", "add a grant", g.write())
+	e.change("grants", "add this grant", g.write())
 	return ""
 }
 
@@ -339,12 +342,12 @@ func (l *matchLine) write() string {
 }
 
 func (g *grantRule) write() string {
-	text := "grants:\n  - to: " + g.target
+	text := "- to: " + g.target
 	if g.resource != "" {
-		text += "\n    resource: " + strconv.Quote(g.resource)
+		text += "\n  resource: " + strconv.Quote(g.resource)
 	}
 	if len(g.scopes) > 0 {
-		text += "\n    scopes: " + flow(g.scopes)
+		text += "\n  scopes: " + flow(g.scopes)
 	}
 	return text
 }

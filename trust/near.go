@@ -23,9 +23,9 @@ type Near struct {
 
 // Change is one change of a trust's document.
 type Change struct {
-	Field string `json:"field"`           // as in Line
+	Field string `json:"field"`           // as in Line; grants[0].scopes where only those change
 	Do    string `json:"do"`              // in words
-	Write string `json:"write,omitempty"` // YAML that takes the place of what the document has there; "": nothing is written
+	Write string `json:"write,omitempty"` // YAML: the line of match, access, mode or expires with the section it stands in, the one item of when, the scopes of a grant, or one more grant; "": nothing is written
 }
 
 // maxNear is how many trusts an explanation tells of.

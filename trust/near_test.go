@@ -31,7 +31,7 @@ func edited(t *testing.T, document string, changes []trust.Change) string {
 	for _, c := range changes {
 		written := map[string]any{}
 		if c.Write != "" {
-			written = parsed(t, c.Write)
+			written = parsed(t, map[bool]string{true: "item:\n"}[strings.HasPrefix(c.Write, "- ")]+c.Write)
 		}
 		switch section, rest, _ := strings.Cut(c.Field, "."); {
 		case section == "match" && c.Write == "":
@@ -51,18 +51,15 @@ func edited(t *testing.T, document string, changes []trust.Change) string {
 				dropped = append(dropped, at)
 				continue
 			}
-			list("when")[at] = written["when"].([]any)[0]
+			list("when")[at] = written["item"].([]any)[0]
 		case section == "grants":
-			grant := written["grants"].([]any)[0].(map[string]any)
-			at := slices.IndexFunc(list("grants"), func(g any) bool {
-				have := g.(map[string]any)
-				return have["to"] == grant["to"] && have["resource"] == grant["resource"]
-			})
-			if at < 0 {
-				doc["grants"] = append(list("grants"), grant)
-				continue
+			doc["grants"] = append(list("grants"), written["item"].([]any)[0])
+		case strings.HasPrefix(section, "grants["):
+			at, err := strconv.Atoi(strings.Trim(section, "grants[]"))
+			if err != nil {
+				t.Fatal(err)
 			}
-			list("grants")[at].(map[string]any)["scopes"] = grant["scopes"]
+			list("grants")[at].(map[string]any)["scopes"] = written["scopes"]
 		default:
 			t.Fatalf("a change of %q", c.Field)
 		}
@@ -174,7 +171,7 @@ func TestNear(t *testing.T) {
 		},
 		"equal to another": {
 			docs: when(`claims.workflow == "deploy"`), claims: claims("workflow", "it's"), req: ask, reason: trust.ReasonConditionFalse,
-			line: "FAIL when[0]", edit: `when:` + "\n" + `  - 'claims.workflow in ["deploy", "it''s"]'`,
+			line: "FAIL when[0]", edit: `- 'claims.workflow in ["deploy", "it''s"]'`,
 		},
 		"in a list, among others": {
 			docs: when(`claims.attempt in [7, 8] && (claims.actor == "x" || claims.actor == "mona")`), req: ask, reason: trust.ReasonConditionFalse,
