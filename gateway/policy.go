@@ -119,16 +119,19 @@ func (g *Gateway) followPolicy(ctx context.Context) {
 	// stand at its end. So what is still being written is not read; but not for
 	// ever, as whoever keeps touching a file must not hold up the change that takes
 	// a grant away.
+	settled := time.NewTimer(settling)
+	defer settled.Stop()
 	for range mostSettling {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(settling):
+		case <-settled.C:
 		}
 		before := signature
 		if signature = g.lookAtFolder(); signature == before {
 			break
 		}
+		settled.Reset(settling)
 	}
 	g.folder = signature
 	policy, findings := LoadPolicy(g.config, g.env.Now())

@@ -55,6 +55,7 @@ func TestNobodyIsInTheJournal(t *testing.T) {
 		"picture": "https://acme.test/" + canary,
 	}
 	run := func(t *testing.T, extra string) (told string, claims map[string]any) {
+		t.Helper()
 		r := rig.New(t, rig.Setup{Server: extra})
 		asked := rig.Form(r.Token(people))
 		asked.Set("dry_run", "true")

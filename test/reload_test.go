@@ -35,7 +35,7 @@ func TestBadReloads(t *testing.T) {
 		link string
 		at   string // what follows the file's name: line and column, and the finding's id
 	}{
-		{"an unknown claim", strings.Replace(document, "environment:", "enviroment:", 1), "", `:5:77: .*\[unknown-claim\]`},
+		{"an unknown claim", strings.Replace(document, "environment:", "environments:", 1), "", `:5:77: .*\[unknown-claim\]`},
 		{"a condition that does not parse", condition(`claims.ref = "x"`), "", `:8:16: .*\[cel-syntax\]`},
 		{"a condition of another type", condition(`claims.n == "1"`), "", `:8:\d+: .*\[type-mismatch\]`},
 		{"a CEL bomb of loops", condition(`claims.groups.all(a, claims.groups.all(b, claims.groups.all(c, a + b != c)))`), "", `:8:\d+: .*\[cel-too-expensive\]`},

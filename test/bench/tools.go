@@ -38,7 +38,7 @@ type toolFigures struct {
 // first run also reads the files from the disk.
 func (b *bench) tools(ctx context.Context, f *figures) error {
 	program := filepath.Join(b.dir, "cambio")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", program, "./cmd/cambio") //nolint:gosec // our own program
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", program, "./cmd/cambio")
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build: %w\n%s", err, out)
 	}
@@ -67,7 +67,7 @@ func (b *bench) tools(ctx context.Context, f *figures) error {
 func fastest(ctx context.Context, dir, program string, args ...string) (float64, error) {
 	best := 0.0
 	for range 2 {
-		cmd := exec.CommandContext(ctx, program, args...) //nolint:gosec // our own program
+		cmd := exec.CommandContext(ctx, program, args...)
 		cmd.Dir = dir
 		var said bytes.Buffer
 		cmd.Stderr = &said
