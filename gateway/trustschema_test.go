@@ -17,24 +17,42 @@ import (
 	validator "github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-const trustSchemaFile = "../docs/reference/trust.schema.json"
-
-// TestTrustSchemaIsCurrent compares the committed schema with what is made;
-// UPDATE=1 rewrites it.
+// TestTrustSchemaIsCurrent compares the committed schemas with what is made;
+// UPDATE=1 rewrites them.
 func TestTrustSchemaIsCurrent(t *testing.T) {
-	want, err := gateway.TrustSchema(nil)
+	examples := exampleConfig(t)
+	for file, config := range map[string]*gateway.Config{
+		"../docs/reference/trust.schema.json": nil,
+		"../examples/trust/trust.schema.json": &examples,
+	} {
+		want, err := gateway.TrustSchema(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if os.Getenv("UPDATE") != "" {
+			if err := os.WriteFile(file, want, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		if got, err := os.ReadFile(file); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s is not what is made (%v): run make golden", file, err)
+		}
+	}
+}
+
+// exampleConfig is the configuration of the examples.
+func exampleConfig(t *testing.T) gateway.Config {
+	t.Helper()
+	src, err := os.ReadFile("../examples/cambio.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if os.Getenv("UPDATE") != "" {
-		if err := os.WriteFile(trustSchemaFile, want, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return
+	config, findings := gateway.ParseConfig("../examples/cambio.yaml", src, func(string) (string, bool) { return "", true }, os.ReadFile)
+	if findings.HasErrors() {
+		t.Fatal(findings)
 	}
-	if got, err := os.ReadFile(trustSchemaFile); err != nil || !bytes.Equal(got, want) {
-		t.Errorf("%s is not what is made (%v): run make golden", trustSchemaFile, err)
-	}
+	return config
 }
 
 // trustSchema compiles the schema of a configuration, or the one for all.
@@ -76,10 +94,10 @@ func instance(n *strictyaml.Node) any {
 			out[key.Text] = instance(n.Items()[i])
 		}
 		return out
-	default:
-		v, _ := n.Value()
-		return v
+	case strictyaml.Invalid, strictyaml.Null, strictyaml.Bool, strictyaml.Int, strictyaml.Float, strictyaml.String:
 	}
+	v, _ := n.Value()
+	return v
 }
 
 // fits validates a document.
@@ -178,7 +196,7 @@ tests:
 
 const schemaConfig = `issuer: https://id.acme.example
 identity_providers:
-  github: {type: github-actions, audience: "https://id.acme.example"}
+  github: {type: github-actions, audience: "https://id.acme.example", claims: {admin: {type: bool}, teams: {type: list}}}
   prod: {type: kubernetes, issuer: "https://oidc.eks.eu-central-1.amazonaws.com/id/0123456789ABCDEF0123456789ABCDEF", audience: "https://id.acme.example"}
 targets:
   aws-prod: {type: aws, account: "111122223333", region: eu-central-1}
@@ -223,6 +241,19 @@ func TestTrustSchemaAgrees(t *testing.T) {
 		{schemaTrust, true, false, []string{"repository_id:", "repositry_id:"}},
 		{schemaTrust, true, true, []string{"repository_id:", "/repository_id:"}},
 		{schemaTrust, true, false, []string{"{ref: null", "{reff: null"}},
+		{schemaTrust, true, false, []string{`["41881900", {glob: "4*"}]`, "7001"}},
+		{schemaTrust, true, false, []string{`["41881900", {glob: "4*"}]`, `["41881900", 7001]`}},
+		{schemaTrust, true, false, []string{`["41881900", {glob: "4*"}]`, "true"}},
+		{schemaTrust, true, true, []string{"repository_id:", "ref_type: tag\n  repository_id:"}},
+		{schemaTrust, true, true, []string{"repository_id:", "ref_type: [tag, {glob: \"b*\"}]\n  repository_id:"}},
+		{schemaTrust, true, false, []string{"repository_id:", "ref_type: tags\n  repository_id:"}},
+		{schemaTrust, true, true, []string{"repository_id:", "exp: [1, 2]\n  repository_id:"}},
+		{schemaTrust, true, false, []string{"repository_id:", "exp: \"1\"\n  repository_id:"}},
+		{schemaTrust, true, false, []string{"repository_id:", "exp: {glob: \"1*\"}\n  repository_id:"}},
+		{schemaTrust, true, true, []string{"repository_id:", "admin: true\n  repository_id:"}},
+		{schemaTrust, true, false, []string{"repository_id:", "admin: \"true\"\n  repository_id:"}},
+		{schemaTrust, true, false, []string{"repository_id:", "teams: a\n  repository_id:"}},
+		{schemaTrust, true, true, []string{"{ref: null", "{teams: [a], ref: null"}},
 		{schemaTrust, true, false, []string{"    resource: arn:aws:iam::111122223333:role/payments-deploy\n", ""}},
 		{schemaTrust, true, false, []string{"{to: orders-api, scopes", "{to: orders-api, tags: {a: b}, scopes"}},
 		{schemaTrust, true, true, []string{"from: github", "from: prod", "repository_owner_id", "namespace", "repository_id", "service_account", "{ref: null, run_attempt: \"1\"}", "{pod: null}"}},
@@ -252,23 +283,20 @@ func TestTrustSchemaAgrees(t *testing.T) {
 // TestTrustSchemaOfTheExamples: what compiles for a configuration is right to an
 // editor that has the schema of that configuration.
 func TestTrustSchemaOfTheExamples(t *testing.T) {
-	src, err := os.ReadFile("../examples/cambio.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	config, findings := gateway.ParseConfig("../examples/cambio.yaml", src, func(string) (string, bool) { return "", true }, os.ReadFile)
-	if findings.HasErrors() {
-		t.Fatal(findings)
-	}
+	config := exampleConfig(t)
 	schema := trustSchema(t, &config)
 	documents, findings := gateway.ReadTrusts(config.Trust)
 	if findings.HasErrors() || len(documents) == 0 {
 		t.Fatal(findings)
 	}
+	tests, findings := gateway.ReadTests(config.Trust)
+	if findings.HasErrors() || len(tests) == 0 {
+		t.Fatal(findings)
+	}
 	if policy, findings := gateway.LoadPolicy(config, time.Date(2026, 11, 25, 10, 0, 0, 0, time.UTC)); policy == nil {
 		t.Fatal(findings)
 	}
-	for _, d := range documents {
+	for _, d := range append(documents, tests...) {
 		if err := fits(t, schema, string(d.Data)); err != nil {
 			t.Errorf("%s: %v", d.Name, err)
 		}

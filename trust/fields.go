@@ -40,6 +40,13 @@ func Fields(p Part) []string {
 	return nil
 }
 
-// ClaimNames are the names and aliases that documents may use for the claims of an
-// identity provider's tokens, sorted; JSON pointers stand for the same.
-func (p Provider) ClaimNames() []string { return newClaimSchema(p).names }
+// DocumentClaims are the claims of an identity provider's tokens, by the names and
+// aliases that documents may use for them; JSON pointers stand for the same.
+func (p Provider) DocumentClaims() map[string]Claim {
+	s := newClaimSchema(p)
+	claims := make(map[string]Claim, len(s.names))
+	for _, name := range s.names {
+		claims[name] = s.byName[name].table
+	}
+	return claims
+}

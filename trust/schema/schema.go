@@ -35,6 +35,9 @@ func Documents(types []trust.TargetType) ([]byte, error) {
 // providers and targets, their claims, and what grants for them may hold.
 func Configured(world trust.World) ([]byte, error) {
 	defs := definitions()
+	defs["wanted-string"] = oneOrMany(object{"anyOf": []any{object{"type": "string"}, ref("glob")}}, 1000)
+	defs["wanted-integer"] = oneOrMany(object{"type": "integer"}, 1000)
+	defs["wanted-boolean"] = oneOrMany(boolean(), 1000)
 	providers, targets := slices.Sorted(maps.Keys(world.Providers)), slices.Sorted(maps.Keys(world.Targets))
 	defs["provider"] = enum("an identity provider of the configuration", providers)
 	defs["target"] = enum("a target of the configuration", targets)
@@ -49,11 +52,17 @@ func Configured(world trust.World) ([]byte, error) {
 
 	cases = []any{}
 	for _, name := range providers {
-		names := object{"anyOf": []any{object{"enum": world.Providers[name].ClaimNames()}, object{"pattern": "^/"}}}
+		claims := world.Providers[name].DocumentClaims()
+		lines := object{}
+		for claim, c := range claims {
+			if line := matched(c); line != nil {
+				lines[claim] = line
+			}
+		}
 		cases = append(cases, when(object{"properties": object{"from": object{"const": name}}, "required": []string{"from"}}, object{
 			"properties": object{
-				"match": object{"propertyNames": names},
-				"tests": object{"items": object{"properties": object{"claims": object{"propertyNames": names}}}},
+				"match": object{"propertyNames": among(slices.Sorted(maps.Keys(lines))), "properties": lines},
+				"tests": object{"items": object{"properties": object{"claims": object{"propertyNames": among(slices.Sorted(maps.Keys(claims)))}}}},
 			},
 		}))
 	}
@@ -82,6 +91,29 @@ func encode(defs object) ([]byte, error) {
 		return nil, fmt.Errorf("write the schema: %w", err)
 	}
 	return append(out, '\n'), nil
+}
+
+// among are these names of claims, and JSON pointers, which stand for the same.
+func among(names []string) object {
+	return object{"anyOf": []any{object{"enum": names}, object{"pattern": "^/"}}}
+}
+
+// matched is the schema of a line of match for a claim; nil where match cannot name
+// it.
+func matched(c trust.Claim) object {
+	switch c.Type {
+	case trust.StringClaim:
+		if len(c.Values) > 0 {
+			return oneOrMany(object{"anyOf": []any{object{"enum": c.Values}, ref("glob")}}, 1000)
+		}
+		return ref("wanted-string")
+	case trust.IntClaim:
+		return ref("wanted-integer")
+	case trust.BoolClaim:
+		return ref("wanted-boolean")
+	case trust.DoubleClaim, trust.ListClaim, trust.MapClaim:
+	}
+	return nil
 }
 
 // definitions are the parts that depend on no configuration.
@@ -130,12 +162,10 @@ func definitions() object {
 			"networks": list(described(object{"type": "string", "pattern": "^[0-9a-fA-F.:]+/[0-9]{1,3}$"}, "a prefix such as 10.0.0.0/8"), 1000),
 			"hours":    oneOrMany(described(object{"type": "string", "pattern": "^[A-Za-z,-]+ [0-9]{2}:[0-9]{2}-[0-9]{2}:[0-9]{2} [A-Z][A-Za-z0-9_+/-]*$"}, "such as Mon-Fri 07:00-19:00 Europe/Zurich"), 1000),
 		}),
-		"wanted": oneOrMany(object{"anyOf": []any{
-			object{"type": []string{"string", "boolean", "integer"}},
-			object{"type": "object", "required": []string{"glob"}, "additionalProperties": false, "properties": object{
-				"glob": described(object{"type": "string", "minLength": 1, "maxLength": 1024, "not": object{"pattern": `\*\*|[?\[{\\]`}}, "* stops at a slash"),
-			}},
-		}}, 1000),
+		"glob": object{"type": "object", "required": []string{"glob"}, "additionalProperties": false, "properties": object{
+			"glob": described(object{"type": "string", "minLength": 1, "maxLength": 1024, "not": object{"pattern": `\*\*|[?\[{\\]`}}, "* stops at a slash"),
+		}},
+		"wanted": oneOrMany(object{"anyOf": []any{object{"type": []string{"string", "boolean", "integer"}}, ref("glob")}}, 1000),
 		"test": part(trust.TestPart, object{
 			"name":    text("what it shows"),
 			"at":      described(object{"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9:.]+([Zz]|[+-][0-9]{2}:[0-9]{2})$"}, "when it is, RFC 3339; else within the trust's hours"),
