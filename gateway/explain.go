@@ -76,6 +76,17 @@ func Explain(c Config, q Question) (Answer, error) {
 	return a, nil
 }
 
+// Taken reports whether the verifier would take claims if they were signed; the
+// error says why not, as [Explain] would.
+func Taken(c Config, provider string, claims []byte, at time.Time) error {
+	_, err := claimed(c, Question{Provider: provider, Claims: claims, At: at})
+	var refused *exchange.Error
+	if errors.As(err, &refused) {
+		return errors.New(string(refused.Reason))
+	}
+	return err
+}
+
 // claimed is the identity that the claims would prove if they were signed.
 func claimed(c Config, q Question) (trust.Identity, error) {
 	set, err := providers.New(oidc.Config{

@@ -86,6 +86,13 @@ func (c *common) proveTrusts(ctx context.Context, config gateway.Config, p proof
 		done()
 		return err
 	}
+	prover.Takes(func(provider string, claims map[string]any, at time.Time) error {
+		payload, err := json.Marshal(claims)
+		if err != nil {
+			return err
+		}
+		return gateway.Taken(config, provider, payload, at)
+	})
 	results := prover.Invariants(ctx)
 	done()
 	if err := ctx.Err(); err != nil {

@@ -52,6 +52,11 @@ func (q *question) confirm(r trust.Rule, m logic.Model) (example *Example, errs 
 	q.named = q.pr.named(append([]trust.Condition{r.Condition}, q.trust.When...))
 	example, ok := q.show(m, broken)
 	switch {
+	case ok && q.pr.takes != nil:
+		if err := q.pr.takes(example.Provider, example.Claims, example.At); err != nil {
+			return nil, false, fmt.Sprintf("a token that could break it is refused: %s", err)
+		}
+		fallthrough
 	case ok:
 		return example, q.errs(eval, example), ""
 	case last != "":

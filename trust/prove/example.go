@@ -126,7 +126,7 @@ func (t *table) sample() map[string]any {
 	}
 	for _, id := range t.ids {
 		ref := t.claims[id]
-		if _, has := ref.Get(claims); !has && ref.Claim().Always {
+		if _, has := ref.Get(claims); !has && t.present[id] {
 			ref.Set(claims, usual(ref))
 		}
 	}

@@ -29,6 +29,15 @@ type Prover struct {
 	cache      *logic.Cache
 	trees      sync.Map // condition without its place to *treeOnce
 	evaluators sync.Map // likewise to *evaluatorOnce
+	takes      func(provider string, claims map[string]any, at time.Time) error
+}
+
+// Takes has the prover ask a verifier about each example that breaks an invariant:
+// one that it would refuse, by rules that are not in the platform's table, breaks
+// nothing. The claims are those of [Example]. It is called before any question,
+// and f from several goroutines.
+func (pr *Prover) Takes(f func(provider string, claims map[string]any, at time.Time) error) {
+	pr.takes = f
 }
 
 type target struct{ provider, name string }

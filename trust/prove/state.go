@@ -61,6 +61,7 @@ type table struct {
 	claims   map[string]trust.ClaimRef // by id
 	ids      []string                  // sorted
 	present  map[string]bool           // in every token, also as the parent of such a claim
+	filled   map[string]bool           // texts that are not empty: the verifier refuses such a token
 	known    trust.Provider
 }
 
@@ -72,11 +73,46 @@ func newTable(p *trust.Policy, provider string) *table {
 		if !c.Claim().Always {
 			continue
 		}
-		for id := c.ID(); id != ""; id = parent(id) {
-			t.present[id] = true
+		t.always(c.ID())
+	}
+	t.forWorkload()
+	return t
+}
+
+// always notes that every token has a claim.
+func (t *table) always(id string) {
+	for ; id != ""; id = parent(id) {
+		t.present[id] = true
+	}
+}
+
+// forWorkload finds the claims without which there is no workload id, by asking for
+// one without each: a token that lacks one is refused before anything is judged.
+func (t *table) forWorkload() {
+	t.filled = map[string]bool{"/sub": true, "/jti": true}
+	workload := t.known.WorkloadID
+	claims := map[string]any{}
+	for _, ref := range t.claims {
+		if ref.Claim().Type == trust.StringClaim {
+			ref.Set(claims, "x")
 		}
 	}
-	return t
+	refused := func() bool { _, err := workload(claims); return err != nil }
+	if workload == nil || refused() {
+		return
+	}
+	for id, ref := range t.claims {
+		if ref.Claim().Type != trust.StringClaim {
+			continue
+		}
+		if ref.Set(claims, nil); refused() {
+			t.always(id)
+		}
+		if ref.Set(claims, ""); refused() {
+			t.filled[id] = true
+		}
+		ref.Set(claims, "x")
+	}
 }
 
 // parent is the pointer to what holds a member, "" for a top-level claim.
@@ -148,7 +184,7 @@ func (s *state) readText(id string, has logic.Formula, x logic.Var, claim trust.
 		}
 		few = claim.Values
 	}
-	if id == "/sub" && s.see(x) {
+	if s.table.filled[id] && s.see(x) {
 		s.domain = append(s.domain, logic.In(x, logic.Lengths(1, -1))) // an empty one is refused before anything is judged
 	}
 	if len(few) == 0 || len(few) > maxChoices {
@@ -171,6 +207,7 @@ func (s *state) seeTimes(id string) {
 		return
 	}
 	s.seeClock()
+	s.domain = append(s.domain, logic.Not(logic.AtMost(x, -1))) // nor is one before 1970 taken
 	switch id {
 	case "/iat", "/nbf":
 		s.domain = append(s.domain, logic.Difference(x, timeVar, int64(maxSkew)))

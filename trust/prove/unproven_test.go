@@ -1,6 +1,7 @@
 package prove_test
 
 import (
+	"errors"
 	"maps"
 	"net/netip"
 	"strings"
@@ -100,5 +101,53 @@ func TestGivenUp(t *testing.T) {
 	r := proveAll(t, base("when: ['claims.groups.size() > 60000']\n"+toT1), invariant("never", `claims.ref == "a"`))[0]
 	if r.Verdict != prove.Broken || len(r.Example.Claims["groups"].([]any)) <= 60000 {
 		t.Errorf("a long list: %s", r.Verdict)
+	}
+}
+
+// TestRefusedTokens holds that what a verifier refuses beside the table breaks
+// nothing: a token without a workload id, and one that it does not take.
+func TestRefusedTokens(t *testing.T) {
+	t.Parallel()
+	w := world()
+	own := w.Providers["own"]
+	own.WorkloadID = func(claims map[string]any) (string, error) {
+		env, _ := claims["env"].(string)
+		if env == "" {
+			return "", errors.New("no env")
+		}
+		return "spiffe://id.test/own/" + env, nil
+	}
+	w.Providers["own"] = own
+	document := strings.NewReplacer("from: ci", "from: own", `repository_id: "2"`, "project: x", `  repository_owner_id: "1"`+"\n", "").Replace(base(toT1))
+	for name, c := range map[string]struct {
+		rule  string
+		takes func(string, map[string]any, time.Time) error
+		want  prove.Verdict
+	}{
+		"a claim of the workload id is missing": {rule: `!has(claims.env)`, want: prove.Holds},
+		"it is empty":                           {rule: `claims.env == ""`, want: prove.Holds},
+		"another claim":                         {rule: `claims.level == 1`, want: prove.Broken},
+		"a claim that is not taken": {rule: `has(claims.level) && claims.level == 1`, want: prove.Undecided, takes: func(_ string, claims map[string]any, _ time.Time) error {
+			if claims["level"] == int64(1) {
+				return errors.New("level is 1")
+			}
+			return nil
+		}},
+	} {
+		rule := strings.Replace(invariant("never", c.rule), "from: [ci]", "from: [own]", 1)
+		p, findings := trust.Compile(w, []trust.Source{{Name: "a.yaml", Data: []byte(document)}, {Name: "b.yaml", Data: []byte(rule)}}, now())
+		if p == nil {
+			t.Fatal(findings)
+		}
+		pr, err := prove.New(p, now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.takes != nil {
+			pr.Takes(c.takes)
+		}
+		if r := pr.Invariants(t.Context())[0]; r.Verdict != c.want {
+			t.Errorf("%s: %s %s", name, r.Verdict, r.Reason)
+		}
 	}
 }
