@@ -51,7 +51,8 @@ func docsVariable(name string) (string, bool) {
 }
 
 // TestBlocksAreTrue reads every yaml block of every document as what it is: a
-// configuration, a trust document or guardrail, or something of somebody else.
+// configuration, a trust document or guardrail, a file of tests, or something of
+// somebody else.
 func TestBlocksAreTrue(t *testing.T) {
 	config, findings := gateway.ParseConfig("docs.yaml", []byte(docsConfig), nil, docsFile)
 	if findings.HasErrors() {
@@ -93,6 +94,15 @@ func TestBlocksAreTrue(t *testing.T) {
 						t.Errorf("%s:%d: the test %q fails: %s", name, b.line, r.Name, r.Reason)
 					}
 				}
+			case top["tests"] != nil:
+				kinds["tests"]++
+				none, _ := trust.Compile(gateway.World(config), nil, now)
+				_, findings := none.WithTests([]trust.Source{{Name: name, Data: []byte(b.text)}})
+				for _, f := range findings {
+					if f.ID != trust.FindingUnknownTrust { // the trust stands elsewhere
+						t.Errorf("%s:%d: %s", name, b.line, f)
+					}
+				}
 			default:
 				kinds["configuration"]++
 				text := b.text
@@ -108,7 +118,7 @@ func TestBlocksAreTrue(t *testing.T) {
 			}
 		}
 	}
-	if kinds["trust"] < 5 || kinds["configuration"] < 5 || kinds["other"] < 2 {
+	if kinds["trust"] < 5 || kinds["configuration"] < 5 || kinds["tests"] < 1 || kinds["other"] < 2 {
 		t.Errorf("found only %v", kinds)
 	}
 }
