@@ -80,7 +80,8 @@ func readCondition(c trust.Condition) *condition {
 	out.value = fold(root)
 	out.walk(root, true)
 	out.whole = out.conjuncts(root)
-	out.single = len(out.tests) == 1 && root.Kind() == celast.CallKind && out.tests[0].function == root.AsCall().FunctionName() && out.tests[0].function != overloads.Matches
+	out.single = len(out.tests) == 1 && root.Kind() == celast.CallKind && out.tests[0].function == root.AsCall().FunctionName() && out.tests[0].function != overloads.Matches &&
+		out.tests[0].text != ""
 	return out
 }
 

@@ -1,11 +1,8 @@
 package check
 
 import (
-	"slices"
-
 	celast "cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
-	"cel.dev/cel-go/common/overloads"
 )
 
 // fold is the value of an expression that is the same for every token. An error
@@ -42,14 +39,6 @@ func fold(e celast.Expr) truth {
 		if b.Kind() == celast.ListKind && len(b.AsList().Elements()) == 0 {
 			return never
 		}
-	case overloads.StartsWith, overloads.EndsWith, overloads.Contains:
-		if text, ok := literal(b).(string); ok && text == "" {
-			return always
-		}
-	case overloads.Matches:
-		if text, ok := literal(b).(string); ok && everything(unwrapped(text)) {
-			return always
-		}
 	}
 	return open
 }
@@ -71,19 +60,12 @@ func either(a, b truth) truth {
 	return open
 }
 
-// equal compares two literals, or a claim with itself.
+// equal compares two literals. A claim with itself is left to the proof: a token
+// may lack it, and then the comparison fails.
 func equal(a, b celast.Expr) truth {
 	x, y := literal(a), literal(b)
 	if x != nil && y != nil {
 		return truthOf(x == y)
 	}
-	if id := claimOf(a); id != "" && id == claimOf(b) {
-		return always
-	}
 	return open
-}
-
-// everything reports a pattern that any text matches, line breaks apart.
-func everything(pattern string) bool {
-	return slices.Contains([]string{".*", "(.*)", "^.*$", "(?s).*", "(?s:.*)"}, pattern)
 }
