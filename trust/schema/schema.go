@@ -35,9 +35,9 @@ func Documents(types []trust.TargetType) ([]byte, error) {
 // providers and targets, their claims, and what grants for them may hold.
 func Configured(world trust.World) ([]byte, error) {
 	defs := definitions()
-	defs["wanted-string"] = oneOrMany(object{"anyOf": []any{object{"type": "string"}, ref("glob")}}, 1000)
-	defs["wanted-integer"] = oneOrMany(object{"type": "integer"}, 1000)
-	defs["wanted-boolean"] = oneOrMany(boolean(), 1000)
+	defs["wanted-string"] = oneOrMany(object{"anyOf": []any{object{"type": "string"}, ref("glob")}})
+	defs["wanted-integer"] = oneOrMany(object{"type": "integer"})
+	defs["wanted-boolean"] = oneOrMany(boolean())
 	providers, targets := slices.Sorted(maps.Keys(world.Providers)), slices.Sorted(maps.Keys(world.Targets))
 	defs["provider"] = enum("an identity provider of the configuration", providers)
 	defs["target"] = enum("a target of the configuration", targets)
@@ -104,7 +104,7 @@ func matched(c trust.Claim) object {
 	switch c.Type {
 	case trust.StringClaim:
 		if len(c.Values) > 0 {
-			return oneOrMany(object{"anyOf": []any{object{"enum": c.Values}, ref("glob")}}, 1000)
+			return oneOrMany(object{"anyOf": []any{object{"enum": c.Values}, ref("glob")}})
 		}
 		return ref("wanted-string")
 	case trust.IntClaim:
@@ -160,12 +160,12 @@ func definitions() object {
 		}, "tests"), "trust", "from"),
 		"access": part(trust.AccessPart, object{
 			"networks": list(described(object{"type": "string", "pattern": "^[0-9a-fA-F.:]+/[0-9]{1,3}$"}, "a prefix such as 10.0.0.0/8"), 1000),
-			"hours":    oneOrMany(described(object{"type": "string", "pattern": "^[A-Za-z,-]+ [0-9]{2}:[0-9]{2}-[0-9]{2}:[0-9]{2} [A-Z][A-Za-z0-9_+/-]*$"}, "such as Mon-Fri 07:00-19:00 Europe/Zurich"), 1000),
+			"hours":    oneOrMany(described(object{"type": "string", "pattern": "^[A-Za-z,-]+ [0-9]{2}:[0-9]{2}-[0-9]{2}:[0-9]{2} [A-Z][A-Za-z0-9_+/-]*$"}, "such as Mon-Fri 07:00-19:00 Europe/Zurich")),
 		}),
 		"glob": object{"type": "object", "required": []string{"glob"}, "additionalProperties": false, "properties": object{
 			"glob": described(object{"type": "string", "minLength": 1, "maxLength": 1024, "not": object{"pattern": `\*\*|[?\[{\\]`}}, "* stops at a slash"),
 		}},
-		"wanted": oneOrMany(object{"anyOf": []any{object{"type": []string{"string", "boolean", "integer"}}, ref("glob")}}, 1000),
+		"wanted": oneOrMany(object{"anyOf": []any{object{"type": []string{"string", "boolean", "integer"}}, ref("glob")}}),
 		"test": part(trust.TestPart, object{
 			"name":    text("what it shows"),
 			"at":      described(object{"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9:.]+([Zz]|[+-][0-9]{2}:[0-9]{2})$"}, "when it is, RFC 3339; else within the trust's hours"),
@@ -272,6 +272,6 @@ func list(items object, most int) object {
 	return object{"type": "array", "minItems": 1, "maxItems": most, "items": items}
 }
 
-func oneOrMany(item object, most int) object {
-	return object{"anyOf": []any{item, list(item, most)}}
+func oneOrMany(item object) object {
+	return object{"anyOf": []any{item, list(item, 1000)}}
 }
