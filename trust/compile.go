@@ -306,6 +306,9 @@ func (c *compiler) read(file Source) document {
 	case root.Get("guardrail") != nil:
 		d.guardrail = r.guardrail(root)
 		d.guardrail.file, d.guardrail.sha = file.Name, sha256.Sum256(file.Data)
+	case onlyTests(root):
+		r.Error(root, FindingTestFileName, "these are tests and no trust, and the name of the file does not say so",
+			"name it *"+TestFileSuffix)
 	default:
 		d.rule = r.trust(root)
 		d.rule.file, d.rule.sha = file.Name, sha256.Sum256(file.Data)

@@ -37,5 +37,6 @@ const (
 	FindingExpired         = "expired"           // warning: expires has passed
 	FindingExpiresSoon     = "expires-soon"      // warning: expires within 30 days
 	FindingTestFailed      = "test-failed"       // a test of a document comes out otherwise than it expects
+	FindingTestFileName    = "test-file-name"    // a file of tests whose name does not end in _test.yaml
 	FindingInternal        = "internal"          // the world handed in is inconsistent
 )

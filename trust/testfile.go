@@ -104,6 +104,12 @@ func (r *reader) testFile(p *Policy, root *strictyaml.Node) testFile {
 	return t
 }
 
+// onlyTests reports whether a document is a file of tests, by what it holds.
+func onlyTests(root *strictyaml.Node) bool {
+	has := func(name string) bool { return root.Get(name) != nil }
+	return has("tests") && !slices.ContainsFunc([]string{"name", "match", "grants", "guardrail", "invariant"}, has)
+}
+
 // IsTestFile reports whether a file of the documents' folder holds tests, by its
 // name.
 func IsTestFile(name string) bool { return strings.HasSuffix(name, TestFileSuffix) }

@@ -129,6 +129,36 @@ tests:
 	}
 }
 
+// TestMisnamedFileOfTests: tests among the documents are told how to be named, and
+// nothing else; a trust that lacks parts is a trust.
+func TestMisnamedFileOfTests(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		file string
+		id   string // of the first finding
+		only bool
+	}{
+		{"trust: tr1\ntests: [{name: x, ask: {to: t1}, expect: allow}]\n", trust.FindingTestFileName, true},
+		{"from: ci\ntests: []\n", trust.FindingTestFileName, true},
+		{"tests: ~\n", trust.FindingTestFileName, true},
+		{"name: tr2\ntests: []\n", trust.FindingOwnerMissing, false},
+		{"match: ~\ntests: []\n", trust.FindingOwnerMissing, false},
+		{"grants: []\ntests: []\n", trust.FindingOwnerMissing, false},
+		{"guardrail: x\ntests: []\n", trust.FindingOwnerMissing, false},
+		{"invariant: x\ntests: []\n", trust.FindingOwnerMissing, false},
+		{"trust: tr1\n", trust.FindingOwnerMissing, false},
+	} {
+		p, findings := trust.Compile(world(), []trust.Source{{Name: "a.yaml", Data: []byte(base)}, {Name: "x.yaml", Data: []byte(c.file)}}, now())
+		has := slices.ContainsFunc(findings, func(f strictyaml.Finding) bool { return f.ID == c.id })
+		if p != nil || !has || c.only != (len(findings) == 1) {
+			t.Errorf("%q: %v", c.file, findings)
+		}
+		if c.only && (findings[0].File != "x.yaml" || findings[0].Line != 1 || findings[0].Severity != strictyaml.Error || !strings.Contains(findings[0].Fix, "*_test.yaml")) {
+			t.Errorf("%q: %v", c.file, findings)
+		}
+	}
+}
+
 // TestBrokenFilesOfTests: everything wrong is said at once, with its place.
 func TestBrokenFilesOfTests(t *testing.T) {
 	t.Parallel()
