@@ -79,6 +79,15 @@ func Draft(repository string, claims map[string]any) (draft.Document, error) {
 			Comment: "only jobs of this environment, with its protection rules; a job without one has no such claim",
 		})
 	}
+	if claims["runner_environment"] == hosted {
+		d.Match = append(d.Match, draft.Line{
+			Claim: "runner_environment", Values: one(hosted),
+			Comment: "only GitHub's machines; a runner of one's own keeps what the job before left",
+		})
+		d.Tests = append(d.Tests, draft.Test{
+			Name: "a self-hosted runner may not", Claims: []draft.Claim{{Name: "runner_environment", Value: "self-hosted"}},
+		})
+	}
 	return d, nil
 }
 

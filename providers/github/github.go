@@ -49,7 +49,7 @@ func Platform() oidc.Platform {
 		"run_attempt":           always,
 		"run_id":                always,
 		"run_number":            always,
-		"runner_environment":    {Type: trust.StringClaim, Values: []string{"github-hosted", "self-hosted"}, Always: true},
+		"runner_environment":    {Type: trust.StringClaim, Values: []string{hosted, "self-hosted"}, Always: true},
 		"sha":                   always,
 		"workflow":              chosen, // free text of the file
 		"workflow_ref":          always,
@@ -70,7 +70,7 @@ func Platform() oidc.Platform {
 				"pull_request", "pull_request_target", "pull_request_review", "pull_request_review_comment",
 			}},
 			Gates:   []string{"environment", "ref_protected", "ref"},
-			Hosted:  map[string]string{"runner_environment": "github-hosted"},
+			Hosted:  map[string]string{"runner_environment": hosted},
 			Lint:    lint,
 			Sample:  sample(),
 			Journal: journal(),
@@ -84,6 +84,9 @@ func Platform() oidc.Platform {
 		Check:    check,
 	}
 }
+
+// hosted is the runner_environment of GitHub's own machines.
+const hosted = "github-hosted"
 
 func sample() map[string]any {
 	const (
@@ -117,7 +120,7 @@ func sample() map[string]any {
 		"run_attempt":           "1",
 		"run_id":                "9876543210",
 		"run_number":            "42",
-		"runner_environment":    "github-hosted",
+		"runner_environment":    hosted,
 		"sha":                   sha,
 		"workflow":              "deploy",
 		"workflow_ref":          workflow,
