@@ -30,6 +30,7 @@ type common struct {
 	config string
 	output string
 	show   bool
+	folder string // of documents, in place of the configuration's; "": that
 }
 
 func (c *common) json() bool { return c.output == "json" }
@@ -181,7 +182,23 @@ func (c *common) load() (gateway.Config, error) {
 	for _, f := range findings {
 		c.io.say("%s", f)
 	}
+	if c.folder != "" {
+		config.Trust = c.folder
+	}
 	return config, nil
+}
+
+// folderFlag lets a command that asks about documents ask a proposal. Others take
+// the folder as their argument; with --trust a caller names one trust.
+func (c *common) folderFlag(cmd *cobra.Command) {
+	cmd.Flags().Func("dir", "documents below this `folder` in place of the configuration's", func(folder string) error {
+		if folder == "" { // of a variable that is not set
+			return errors.New("it names no folder")
+		}
+		c.folder = folder
+		return nil
+	})
+	_ = cmd.MarkFlagDirname("dir") // it is there
 }
 
 // unwrapPath drops the path that an error about a file repeats.

@@ -35,6 +35,7 @@ shadow, and expired ones. With targets named, only what leads to them is drawn.
 			return c.graph(args)
 		},
 	}
+	c.folderFlag(cmd)
 	return cmd
 }
 

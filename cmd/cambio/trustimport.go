@@ -98,7 +98,7 @@ holds what its lines multiply to. Where a file needs several, they go to a folde
 }
 
 func (i *importing) run(cmd *cobra.Command, system, file string) error {
-	config, err := i.config(cmd)
+	config, err := i.c.maybe(cmd)
 	if err != nil {
 		return err
 	}

@@ -37,13 +37,13 @@ func (d *drafting) flags(cmd *cobra.Command) {
 	offer(cmd, "to", d.c.completeFrom(targetNames))
 }
 
-// config is the configuration, or nil where there is none and nobody named one:
+// maybe is the configuration, or nil where there is none and nobody named one:
 // documents are often kept and written elsewhere.
-func (d *drafting) config(cmd *cobra.Command) (*gateway.Config, error) {
-	if _, err := d.c.io.readFile(d.c.config); errors.Is(err, fs.ErrNotExist) && !cmd.Flags().Changed("config") && d.c.io.getenv("CAMBIO_CONFIG") == "" {
+func (c *common) maybe(cmd *cobra.Command) (*gateway.Config, error) {
+	if _, err := c.io.readFile(c.config); errors.Is(err, fs.ErrNotExist) && !cmd.Flags().Changed("config") && c.io.getenv("CAMBIO_CONFIG") == "" {
 		return nil, nil //nolint:nilnil // none is an answer
 	}
-	config, err := d.c.load()
+	config, err := c.load()
 	if err != nil {
 		return nil, err
 	}
@@ -75,9 +75,10 @@ func trustInitCommand(c *common) *cobra.Command {
 fmt". What else is worth pinning, "cambio trust check" says.
 
   github OWNER/REPO     pins the ids of the repository and its owner, the ref, and
-                        the environment if the claims have one. In a job of the
-                        repository the claims are those of its own token;
-                        elsewhere give --claims. Nothing is looked up by name
+                        if the claims have them the environment and GitHub's own
+                        runners. In a job of the repository the claims are those
+                        of its own token; elsewhere give --claims. Nothing is
+                        looked up by name
   kubernetes NAMESPACE/SERVICE_ACCOUNT
                         pins both; with claims also the account's uid
   google ADDRESS|NUMBER pins the service account's unique number, which an address
@@ -120,7 +121,7 @@ func completePlatform(_ *cobra.Command, args []string, _ string) ([]cobra.Comple
 }
 
 func (d *drafting) init(cmd *cobra.Command, p platform, workload string) error {
-	config, err := d.config(cmd)
+	config, err := d.c.maybe(cmd)
 	if err != nil {
 		return err
 	}

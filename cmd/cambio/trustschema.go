@@ -7,7 +7,8 @@ import (
 )
 
 func trustSchemaCommand(c *common) *cobra.Command {
-	return &cobra.Command{
+	var generic bool
+	cmd := &cobra.Command{
 		Use:   "schema",
 		Short: "Print the JSON Schema of trust documents, for editors",
 		Long: `Prints the JSON Schema (draft 2020-12) of trust documents, guardrails, invariants and
@@ -15,18 +16,21 @@ files of tests. Put it into the folder of the documents as ` + schemaFile + `: t
 line that "cambio trust fmt" writes into each names it, and editors with a YAML
 language server check and complete by it.
 
-With --config it knows the identity providers and targets of that configuration,
-their claims, and what a grant for each target may hold.`,
-		Example: `  cambio trust schema --config cambio.yaml > trust/` + schemaFile,
+It knows the identity providers and targets of the configuration, the claims with
+their types, and what a grant for each target may hold. Without a configuration,
+or with --generic, it takes any of them.`,
+		Example: `  cambio trust schema > trust/` + schemaFile,
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var config *gateway.Config
-			if cmd.Flags().Changed("config") {
-				loaded, err := c.load()
-				if err != nil {
+			switch {
+			case !generic:
+				var err error
+				if config, err = c.maybe(cmd); err != nil {
 					return err
 				}
-				config = &loaded
+			case cmd.Flags().Changed("config"):
+				return usage("name one of --config and --generic")
 			}
 			schema, err := gateway.TrustSchema(config)
 			if err != nil {
@@ -36,4 +40,6 @@ their claims, and what a grant for each target may hold.`,
 			return err
 		},
 	}
+	cmd.Flags().BoolVar(&generic, "generic", false, "for any configuration")
+	return cmd
 }

@@ -66,6 +66,7 @@ cambio trust backtest and mode: shadow.`,
 		},
 	}
 	t.flags(cmd)
+	c.folderFlag(cmd)
 	f := cmd.Flags()
 	f.IntVar(&t.Decisions, "min", 5, "leave alone a trust with fewer decisions")
 	f.StringVar(&t.span, "min-span", "7d", "leave alone a trust whose decisions lie within less")

@@ -30,7 +30,8 @@ Trusts in mode shadow and expired ones allow nothing; they come last, and say so
 TARGET and --resource may be patterns, such as 'aws-*'; a star stops at a slash.`,
 		Example: `  cambio trust who-can aws-prod
   cambio trust who-can 'aws-*' --resource 'arn:aws:iam::111122223333:role/*'
-  cambio trust who-can orders-api --scope orders:write -o json`,
+  cambio trust who-can orders-api --scope orders:write -o json
+  cambio trust who-can aws-prod --dir proposal/trust`,
 		Args:              exactly("TARGET"),
 		ValidArgsFunction: c.completeConnected,
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -48,6 +49,7 @@ TARGET and --resource may be patterns, such as 'aws-*'; a star stops at a slash.
 	cmd.Flags().StringVar(&f.Resource, "resource", "", "only grants of this resource, or pattern")
 	cmd.Flags().StringVar(&f.Scope, "scope", "", "only grants with this scope")
 	cmd.Flags().StringVar(&at, "at", "", "judge as at this time (RFC 3339)")
+	c.folderFlag(cmd)
 	return cmd
 }
 
@@ -128,6 +130,7 @@ where iss and aud name one identity provider of the configuration. Stops count.`
 		},
 	}
 	c.identityFlags(cmd, &q)
+	c.folderFlag(cmd)
 	return cmd
 }
 
