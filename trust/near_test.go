@@ -370,7 +370,7 @@ func TestEditsAllow(t *testing.T) {
 	r := &dice{state: 3}
 	pick := func(options ...string) string { return options[r.IntN(len(options))] }
 	edits, none, hints := 0, 0, 0
-	for range 100 {
+	for range 50 {
 		var docs []string
 		for i := range 1 + r.IntN(3) {
 			docs = append(docs, randomTrust(i, pick))

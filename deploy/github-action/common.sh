@@ -3,6 +3,8 @@
 # fetch the client. It is sourced, and does nothing by itself but to make a folder
 # for the step, $work, and to see to its end.
 
+set -euo pipefail
+
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 work=$(mktemp -d "${RUNNER_TEMP:-/tmp}/cambio.XXXXXX")
 trap 'rm -rf "$work"' EXIT

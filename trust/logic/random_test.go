@@ -333,7 +333,7 @@ func decide(t *testing.T, seed uint64) logic.Status {
 }
 
 func TestRandom(t *testing.T) {
-	const cases = 3000
+	const cases = 1200
 	count := map[logic.Status]int{}
 	for seed := range uint64(cases) {
 		count[decide(t, seed)]++

@@ -23,7 +23,7 @@ func prover(tb testing.TB, docs ...string) (*trust.Policy, *prove.Prover) {
 func TestCovered(t *testing.T) {
 	t.Parallel()
 	count := map[prove.Answer]int{}
-	const cases = 250
+	const cases = 100
 	for seed := range uint64(cases) {
 		d := draws(seed, 5)
 		before := d.trust("tr0", "", "")
@@ -93,7 +93,7 @@ func TestCovered(t *testing.T) {
 func TestOverlap(t *testing.T) {
 	t.Parallel()
 	count := map[prove.Answer]int{}
-	const cases = 250
+	const cases = 100
 	for seed := range uint64(cases) {
 		d := draws(seed, 6)
 		docs := []string{d.trust("tr0", "", ""), d.trust("tr1", "", "")}

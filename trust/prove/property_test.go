@@ -92,7 +92,7 @@ func longest(req trust.Request) trust.Request { req.TTL = 0; return req }
 // breaks, and what it shows breaks.
 func TestAgrees(t *testing.T) {
 	t.Parallel()
-	const policies, tries = 500, 60
+	const policies, tries = 120, 60
 	count := map[prove.Verdict]int{}
 	for seed := range uint64(policies) {
 		verdict, wrong := compare(t, seed, decide, tries)
@@ -116,7 +116,7 @@ func TestAgrees(t *testing.T) {
 // says of a token is what is decided.
 func TestExplainAgrees(t *testing.T) {
 	t.Parallel()
-	const policies, tries = 200, 30
+	const policies, tries = 80, 30
 	allowed := 0
 	for seed := range uint64(policies) {
 		d := draws(seed, 4)
