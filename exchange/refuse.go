@@ -44,11 +44,11 @@ func (b *Broker) refuse(ctx context.Context, a *attempt, cause error) error {
 	if e.Err != nil && (e.Reason == trust.ReasonMintFailed || e.Reason == trust.ReasonGrantUnfit) {
 		// What the target said, and which value it would refuse, is for the owner
 		// alone: the caller reads neither.
-		claims := map[string]any{"error": e.Err.Error()}
+		claims := map[string]any{}
 		if !a.committed { // else the record of the decision has the token's
 			maps.Copy(claims, a.rec.Claims)
-			claims["error"] = e.Err.Error() // whatever the token calls one of its own
 		}
+		claims["error"] = e.Err.Error() // whatever the token calls one of its own
 		a.rec.Claims = claims
 	}
 	if a.committed {

@@ -1,7 +1,6 @@
 package prove
 
 import (
-	"slices"
 	"strconv"
 
 	"cambio/trust"
@@ -146,29 +145,4 @@ func both(a, b Answer) Answer {
 func withoutEnd(t trust.Trust) trust.Trust {
 	t.Expires = trust.Trust{}.Expires
 	return t
-}
-
-// Rule decides what can be said of the condition of a guardrail or an invariant
-// alone, for every grant of every trust that it is for: a guardrail that never is
-// true forbids nothing, and one that always is forbids all.
-func (pr *Prover) Rule(r trust.Rule) Fact {
-	out := Fact{Never: Yes, Always: Yes}
-	seen := map[string]bool{}
-	for _, t := range pr.trusts {
-		if !slices.Contains(r.From, t.Provider) {
-			continue
-		}
-		for _, g := range t.Grants {
-			s := pr.newState(t.Provider)
-			x := s.exchange("", g, 0)
-			if seen[t.Provider+x.key] || len(g.Claims) > 0 && len(seen) > 0 {
-				continue
-			}
-			seen[t.Provider+x.key] = true
-			v := x.truth(r.Condition, r.File)
-			out.Never = both(out.Never, s.never(v.yes))
-			out.Always = both(out.Always, s.never(logic.Not(v.yes)))
-		}
-	}
-	return out
 }
