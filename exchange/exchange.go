@@ -9,6 +9,7 @@ package exchange
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"io"
 	"log/slog"
@@ -22,9 +23,14 @@ import (
 // Request is one exchange as it is asked for. Bounds on size and form were
 // checked before: see [CheckBounds].
 type Request struct {
-	Decision       string // the decision's id, which the answer carries too; see [NewID]
-	SubjectToken   string
-	Ask            trust.Request
+	Decision     string // the decision's id, which the answer carries too; see [NewID]
+	SubjectToken string
+	SubjectType  SubjectType
+	Certificates []*x509.Certificate // of the caller's TLS connection; nobody has verified them
+	Ask          trust.Request
+	// Certify is what the workload wants certified, as it sent it: a certificate
+	// request (RFC 2986), or an SSH public key; "" for most targets.
+	Certify        string
 	CredentialType string // requested_token_type, or ""
 	DryRun         bool   // judge only; nothing is reserved or issued
 	// RefusedAs is the code for a token that is refused itself: InvalidGrant where

@@ -84,7 +84,7 @@ func (w *world) step(format string, args ...any) {
 	w.steps = append(w.steps, fmt.Sprintf(format, args...))
 }
 
-func (w *world) Verify(context.Context, string) (exchange.Proof, error) {
+func (w *world) Verify(context.Context, exchange.Subject) (exchange.Proof, error) {
 	w.step("verify")
 	if w.onVerify != nil {
 		w.onVerify()

@@ -16,6 +16,9 @@ type Target struct {
 	Minter  Minter
 	RFC9068 bool     // the JWT that we sign has `typ: at+jwt` and client_id
 	Types   []string // the requested_token_type values that it serves; the first one is issued
+	// TypesOf are those of one grant, where the grants of a target give different
+	// things; nil: Types.
+	TypesOf func(trust.Grant) []string
 	// Cloud says that the credential is made elsewhere: our JWT only asserts who
 	// asks, so it lives a few minutes whatever the credential does, and the outcome
 	// is durable before the credential leaves.
@@ -25,9 +28,19 @@ type Target struct {
 	TrustSubject string
 }
 
-// serves reports whether the target can issue this type; "" leaves it to us.
-func (t Target) serves(requested string) bool {
-	return requested == "" || slices.Contains(t.Types, requested)
+// types are the requested_token_type values that this grant of the target serves,
+// the one that is issued by itself first.
+func (t Target) types(g trust.Grant) []string {
+	if t.TypesOf != nil {
+		return t.TypesOf(g)
+	}
+	return t.Types
+}
+
+// serves reports whether the target can issue this type for the grant; "" leaves
+// it to us.
+func (t Target) serves(g trust.Grant, requested string) bool {
+	return requested == "" || slices.Contains(t.types(g), requested)
 }
 
 // Alg is the algorithm of a JWT that we sign; which one is the target's to know.
@@ -51,6 +64,7 @@ type Order struct {
 	Issued   time.Time // whole seconds
 	Expires  time.Time // whole seconds; of the JWT that we sign
 	Type     string    // issued_token_type
+	Certify  string    // what the workload wants certified, unverified; see [Request]
 
 	target Target
 	issuer *issuer.Issuer
@@ -60,8 +74,11 @@ type Order struct {
 type Credential struct {
 	Value   Secret
 	Type    string    // issued_token_type
-	Handle  string    // its public handle, as the journal names it
+	Handle  string    // its public handle, as the journal names it; never enough to use it
 	Expires time.Time //
+	// Structured says that Value is a JSON object and no bearer token: the answer
+	// has it as an object too, and token_type N_A (RFC 8693 section 2.2.1).
+	Structured bool
 }
 
 // plan says what would be issued, before it is: the record names it.
@@ -87,10 +104,10 @@ func (b *Broker) plan(a *attempt, now time.Time) (Order, error) {
 	}
 	o := Order{
 		ID: id, Decision: a.req.Decision, Trust: a.decision.Trust, Identity: a.proof.Identity, Grant: a.decision.Grant,
-		Issued: issued, Expires: expires, Type: a.req.CredentialType, target: a.target, issuer: b.c.Issuer,
+		Issued: issued, Expires: expires, Type: a.req.CredentialType, Certify: a.req.Certify, target: a.target, issuer: b.c.Issuer,
 	}
 	if o.Type == "" {
-		o.Type = a.target.Types[0]
+		o.Type = a.target.types(o.Grant)[0]
 	}
 	return o, nil
 }

@@ -2,6 +2,7 @@ package exchange
 
 import (
 	"context"
+	"crypto/x509"
 	"time"
 
 	"cambio/audit"
@@ -11,7 +12,7 @@ import (
 // Proof is what a verified token proves, and what the rule of its use needs.
 type Proof struct {
 	trust.Identity
-	ReplayKey string        // base64url SHA-256 over issuer and jti, without a jti over issuer and decoded payload
+	ReplayKey string        // base64url SHA-256 over what tells this proof from any other, never over a text that has other spellings
 	ClockSkew time.Duration // the identity provider's
 	Nonce     string        // a nonce that claims to be ours, not opened yet; or ""
 }
@@ -24,14 +25,37 @@ type Nonces interface {
 	Open(nonce, provider string, now time.Time) (key string, err error)
 }
 
-// Verifier proves tokens. It chooses the identity provider from configuration
-// by exact (iss, aud), and uses that provider's keys only.
+// SubjectType says how the subject token of a request is read.
+type SubjectType string
+
+// The types. The zero value is a JWT.
+const (
+	SubjectJWT SubjectType = ""
+	// SubjectAWS is a signed request of AWS's Security Token Service that only its
+	// signer can have made (GetCallerIdentity), for us to send.
+	SubjectAWS SubjectType = "urn:ietf:params:aws:token-type:aws4_request"
+	// SubjectMTLS is the certificate of the connection; the token says nothing.
+	SubjectMTLS SubjectType = "urn:cambio:token-type:mtls"
+)
+
+// Subject is what a workload shows of itself.
+type Subject struct {
+	Type  SubjectType
+	Token string
+	// Certificates are those that the client showed on its TLS connection, its own
+	// first. That it holds the key is proven; who vouches for it is not.
+	Certificates []*x509.Certificate
+}
+
+// Verifier proves what a workload shows. It chooses the identity provider from
+// configuration, a token's by exact (iss, aud), and uses that provider's keys
+// only.
 //
 // The error is an [*Error]. With one, Provider is set as soon as it is chosen
 // and the rest of the Proof only when the signature is proven, so that the
 // record can say whose token it was.
 type Verifier interface {
-	Verify(ctx context.Context, token string) (Proof, error)
+	Verify(ctx context.Context, s Subject) (Proof, error)
 }
 
 // Reservation asks the replay store for one use of a token.

@@ -23,7 +23,11 @@ const replayMargin = 60 * time.Second
 
 // open begins the record. The token enters it only as its hash.
 func (b *Broker) open(req Request) *attempt {
-	sum := sha256.Sum256([]byte(req.SubjectToken))
+	shown := []byte(req.SubjectToken)
+	if req.SubjectType == SubjectMTLS && len(req.Certificates) > 0 {
+		shown = req.Certificates[0].Raw // the certificate is the proof, whatever the token says
+	}
+	sum := sha256.Sum256(shown)
 	a := &attempt{req: req}
 	a.rec = audit.Record{
 		Decision:    req.Decision,
@@ -41,7 +45,7 @@ func (b *Broker) open(req Request) *attempt {
 
 // identify proves the token, and holds the workload to its rate.
 func (b *Broker) identify(ctx context.Context, a *attempt) error {
-	proof, err := b.c.Verifier.Verify(ctx, a.req.SubjectToken)
+	proof, err := b.c.Verifier.Verify(ctx, Subject{Type: a.req.SubjectType, Token: a.req.SubjectToken, Certificates: a.req.Certificates})
 	a.proof = proof
 	a.rec.Provider = proof.Provider
 	a.rec.Workload = proof.Workload
@@ -124,7 +128,7 @@ func (b *Broker) judge(a *attempt) error {
 	}
 	// RFC 8693 section 2.2.1: a caller who asked for one type must never be
 	// handed another under its name.
-	if !target.serves(a.req.CredentialType) {
+	if !target.serves(d.Grant, a.req.CredentialType) {
 		return &Error{Code: InvalidRequest, Reason: trust.ReasonTokenType}
 	}
 	a.target = target

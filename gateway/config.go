@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"cambio/providers"
 	"cambio/trust"
 	"cambio/trust/strictyaml"
 )
@@ -121,7 +122,7 @@ type Limits struct {
 // zero takes the platform's default where the field says so.
 type IdentityProvider struct {
 	// Type is the platform.
-	Type string `yaml:"type,required" jsonschema:"required,enum=github-actions,enum=kubernetes,enum=gcp,enum=oidc"`
+	Type string `yaml:"type,required" jsonschema:"required,enum=github-actions,enum=kubernetes,enum=gcp,enum=oidc,enum=gitlab-ci,enum=circleci,enum=buildkite,enum=bitbucket-pipelines,enum=azure-devops,enum=hcp-terraform,enum=google-cloud-build,enum=spacelift,enum=env0,enum=harness,enum=codefresh,enum=semaphore,enum=vercel,enum=fly-io,enum=jenkins,enum=pulumi,enum=aws,enum=aws-caller-identity,enum=azure,enum=spiffe,enum=x509"`
 	// Issuer is the exact iss of its tokens. Default: the platform's, where it
 	// has one for all.
 	Issuer string `yaml:"issuer"`
@@ -163,8 +164,37 @@ type IdentityProvider struct {
 	// InsecureLoopback allows http and loopback addresses for this provider,
 	// while listen is loopback too.
 	InsecureLoopback bool `yaml:"insecure_loopback" jsonschema:"default=false"`
+	// TokenReview asks the cluster about each token that its keys prove, so that one
+	// of a deleted pod or service account is refused. Type kubernetes only.
+	TokenReview *TokenReview `yaml:"token_review"`
+	// TrustDomain is the SPIFFE trust domain of its workloads. Type spiffe only.
+	TrustDomain string `yaml:"trust_domain"`
+	// BundleFile is a file with the trust domain's bundle: the first one where
+	// bundle_url names an endpoint, else the only one. Type spiffe only.
+	BundleFile string `yaml:"bundle_file"`
+	// BundleURL is the trust domain's bundle endpoint. Type spiffe only.
+	BundleURL string `yaml:"bundle_url"`
+	// BundleEndpointID is the SPIFFE ID that the bundle endpoint proves itself with
+	// (profile https_spiffe); without it, by a certificate of the Web (https_web).
+	// Type spiffe only.
+	BundleEndpointID string `yaml:"bundle_endpoint_id"`
+	// ClientCAFile is a file of PEM certificates that vouch for clients on their TLS
+	// connections. Type x509 only.
+	ClientCAFile string `yaml:"client_ca_file"`
+	// Endpoint is where signed requests go instead of to AWS's own service. Type
+	// aws-caller-identity only.
+	Endpoint string `yaml:"endpoint"`
 
-	jwks, ca []byte // of JWKSFile and CAFile
+	jwks, ca, bundle, clientCA []byte // of JWKSFile, CAFile, BundleFile and ClientCAFile
+}
+
+// TokenReview is a cluster's API server that is asked about tokens.
+type TokenReview struct {
+	// URL of the API server.
+	URL string `yaml:"url,required" jsonschema:"required"`
+	// TokenFile is a file with a token that may create token reviews; it is read
+	// again for each call.
+	TokenFile string `yaml:"token_file,required" jsonschema:"required"`
 }
 
 // DeclaredClaim is a claim that tokens have and the platform's table lacks.
@@ -178,14 +208,15 @@ type DeclaredClaim struct {
 
 // Target is where a credential works.
 type Target struct {
-	// Type of the target: an API that takes JWTs of ours, or an AWS account.
-	Type string `yaml:"type,required" jsonschema:"required,enum=jwt,enum=aws"`
+	// Type of the target: an API that takes JWTs of ours, or a cloud or service that
+	// gives credentials for them.
+	Type string `yaml:"type,required" jsonschema:"required,enum=jwt,enum=aws,enum=gcp,enum=azure,enum=kubernetes,enum=github,enum=vault,enum=oauth,enum=x509,enum=ssh"`
 	// Audience is the aud of what is issued, or of the assertion shown to the
 	// cloud. Type aws: sts.amazonaws.com by default.
 	Audience string `yaml:"audience"`
 	// MaxTTL is the longest that a credential lives: at most 1h for a jwt, 15m to
-	// 12h for aws. Default: 1h.
-	MaxTTL strictyaml.Duration `yaml:"max_ttl" jsonschema:"default=1h"`
+	// 12h for aws. Default: 1h, or what the type issues at least or at most.
+	MaxTTL strictyaml.Duration `yaml:"max_ttl"`
 	// Profile is the form of a jwt: plain, or an access token of RFC 9068.
 	// Default: jwt.
 	Profile string `yaml:"profile" jsonschema:"enum=jwt,enum=rfc9068,default=jwt"`
@@ -193,12 +224,48 @@ type Target struct {
 	Account string `yaml:"account"`
 	// Region is the AWS region. Type aws only.
 	Region string `yaml:"region"`
-	// Endpoint is another service that speaks AWS's STS; the ARN that it answers
-	// with is not checked. Type aws only.
+	// Endpoint is another service that speaks what the cloud's own does, such as one
+	// that is not public. Type aws: the ARN that it answers with is not checked.
 	Endpoint *string `yaml:"endpoint" jsonschema:"oneof_type=string;null"`
 	// Subject is what the assertion shown to the cloud names in sub: the workload
-	// id, or the trust. Type aws only. Default: workload.
+	// id, or the trust. Default: trust for azure, else workload.
 	Subject string `yaml:"subject" jsonschema:"enum=workload,enum=trust"`
+	// Tenant is the id of the Entra tenant. Type azure only.
+	Tenant string `yaml:"tenant"`
+	// Server is the URL of the API server or of Vault. Types kubernetes and vault.
+	Server string `yaml:"server"`
+	// CAFile is a file of PEM certificates to trust for the target's URLs. Default:
+	// the system's.
+	CAFile string `yaml:"ca_file"`
+	// Mount is the path of Vault's JWT auth method. Type vault only. Default: jwt.
+	Mount string `yaml:"mount"`
+	// Namespace is the Vault namespace. Type vault only.
+	Namespace string `yaml:"namespace"`
+	// AppID is the id of the GitHub App. Type github only.
+	AppID string `yaml:"app_id"`
+	// AppKey is the file of the GitHub App's private key, PEM, or a key in a KMS.
+	// Type github only.
+	AppKey string `yaml:"app_key"`
+	// Installation is the id of the GitHub App's installation. Type github only.
+	Installation string `yaml:"installation"`
+	// TokenURL is the token endpoint of another authorization server. Type oauth
+	// only.
+	TokenURL string `yaml:"token_url"`
+	// Grant is how our assertion is shown there. Type oauth only. Default:
+	// token-exchange.
+	Grant string `yaml:"grant" jsonschema:"enum=token-exchange,enum=jwt-bearer,enum=client-credentials,default=token-exchange"`
+	// Body is the form of the request. Type oauth only. Default: form.
+	Body string `yaml:"body" jsonschema:"enum=form,enum=json,default=form"`
+	// Parameters are sent with each request. Type oauth only.
+	Parameters map[string]string `yaml:"parameters"`
+	// CACert is a file with the certificate chain of our own authority, PEM, the
+	// one that signs first, its root last. Type x509 only.
+	CACert string `yaml:"ca_cert"`
+	// CAKey is the file of the authority's private key, PEM or, for ssh, OpenSSH's.
+	// Types x509 and ssh.
+	CAKey string `yaml:"ca_key"`
+
+	ca, key, chain []byte // of CAFile, AppKey or CAKey, and CACert
 }
 
 const (
@@ -238,7 +305,7 @@ func ParseConfig(file string, src []byte, env func(string) (string, bool), readF
 	if root == nil {
 		return Config{}, r.Findings()
 	}
-	c := checker{r: &r, root: root, dir: filepath.Dir(file), readFile: readFile}
+	c := checker{r: &r, root: root, dir: filepath.Dir(file), readFile: readFile, platformNames: providers.PlatformNames()}
 	expander{r: &r, env: env, readFile: readFile, dir: c.dir}.expand(root)
 	r.Decode(root, &c.config)
 	c.defaults()
@@ -261,6 +328,8 @@ type checker struct {
 	config   Config
 	dir      string
 	readFile func(string) ([]byte, error)
+
+	platformNames []string
 }
 
 // defaults fills what was left out. What was written wrongly has its finding

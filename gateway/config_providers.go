@@ -3,6 +3,7 @@ package gateway
 import (
 	"fmt"
 	"maps"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -60,9 +61,8 @@ func (c *checker) name(key *strictyaml.Node) {
 // provider checks one identity provider, and returns it with its defaults and
 // the files that it names.
 func (c *checker) provider(name string, n *strictyaml.Node, p IdentityProvider) IdentityProvider {
-	platforms := providers.Platforms()
-	known := c.oneOf(n.Get("type"), slices.Sorted(maps.Keys(platforms)), "provider-type")
-	platform := platforms[p.Type]
+	known := c.oneOf(n.Get("type"), c.platformNames, "provider-type")
+	platform, _ := providers.Platform(p.Type)
 	if n.Get("issuer") == nil {
 		p.Issuer = platform.Issuer
 	}
@@ -77,6 +77,12 @@ func (c *checker) provider(name string, n *strictyaml.Node, p IdentityProvider) 
 	}
 	p.JWKSFile, p.jwks = c.file(n.Get("jwks_file"), p.JWKSFile)
 	p.CAFile, p.ca = c.file(n.Get("ca_file"), p.CAFile)
+	p.BundleFile, p.bundle = c.file(n.Get("bundle_file"), p.BundleFile)
+	p.ClientCAFile, p.clientCA = c.file(n.Get("client_ca_file"), p.ClientCAFile)
+	if p.TokenReview != nil {
+		p.TokenReview.TokenFile = c.path(p.TokenReview.TokenFile)
+	}
+	c.settings(n, platform)
 	c.audiences(n, p)
 	c.times(n, platform)
 	c.tokenUse(n.Get("token_use"), platform)
@@ -95,6 +101,27 @@ func (c *checker) provider(name string, n *strictyaml.Node, p IdentityProvider) 
 		c.r.Error(n.Find("issuer"), "issuer-own", "the issuer is our own", "write the identity provider's")
 	}
 	return p
+}
+
+// settings refuses the fields that only other platforms have.
+func (c *checker) settings(n *strictyaml.Node, platform oidc.Platform) {
+	own := []string{"token_review", "trust_domain", "bundle_file", "bundle_url", "bundle_endpoint_id", "client_ca_file", "endpoint"}
+	for _, key := range n.Keys() {
+		if slices.Contains(own, key.Text) && !slices.Contains(platform.Settings, key.Text) {
+			c.r.UnknownField(n, key, append([]string{"type", "issuer", "audience"}, platform.Settings...))
+		}
+	}
+}
+
+// review is the question to the cluster, or nil.
+func (r *TokenReview) review() *oidc.Review {
+	if r == nil {
+		return nil
+	}
+	return &oidc.Review{URL: r.URL, Token: func() (string, error) {
+		b, err := os.ReadFile(r.TokenFile) // the kubelet renews it
+		return strings.TrimSpace(string(b)), err
+	}}
 }
 
 // file reads a file that a provider names.
@@ -309,6 +336,8 @@ func (p IdentityProvider) provider(name string) oidc.Provider {
 		JWKSFile: p.jwks, JWKSURL: p.JWKSURL, DiscoveryURL: p.DiscoveryURL, CA: p.ca, Dial: rules,
 		Algs: p.Algs, ClockSkew: time.Duration(p.ClockSkew), MaxAge: time.Duration(p.MaxTokenAge), MaxLifetime: time.Duration(p.MaxTokenLifetime),
 		AllowMultiAudience: p.AllowMultiAudience, Workload: p.Workload, InsecureLoopback: p.InsecureLoopback,
+		Review: p.TokenReview.review(), TrustDomain: p.TrustDomain, Bundle: p.bundle, BundleURL: p.BundleURL, BundleEndpointID: p.BundleEndpointID,
+		ClientCA: p.clientCA, Endpoint: p.Endpoint,
 	}
 }
 

@@ -3,33 +3,76 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"cambio/providers"
-	"cambio/providers/aws"
 	"cambio/providers/oidc"
 	"cambio/trust"
 	"cambio/trust/strictyaml"
 )
 
 // Connection is what an operator sets up at a target so that it takes our
-// assertions: for people, for programs, and in the languages of tools.
-type Connection = aws.Connection
+// assertions.
+type Connection struct {
+	Target string
+	// Forms are the same thing said in several languages; the first, text, is for
+	// people.
+	Forms []Form
+	// Resources are those that the trusts grant, to be tried one by one; "" stands
+	// for a grant that names none.
+	Resources []string
+
+	session func(resource, decision string) string
+}
+
+// Form is a connection in one language.
+type Form struct {
+	Name  string // of -o, such as terraform
+	Title string // of the language
+	Text  string
+}
+
+// Form is the connection in this language; false: there is none.
+func (c *Connection) Form(name string) (string, bool) {
+	for _, f := range c.Forms {
+		if f.Name == name {
+			return f.Text, true
+		}
+	}
+	return "", false
+}
+
+// Session is what the target calls the session that an exchange has, by its
+// decision's id; "" where that is not known.
+func (c *Connection) Session(resource, decision string) string {
+	if c.session == nil {
+		return ""
+	}
+	return c.session(resource, decision)
+}
+
+// connected is one grant, and the exact values of sub that our assertions for it
+// can have.
+type connected struct {
+	trust.Granted
+	Subjects []string
+}
 
 // ErrNotConnected means that a target needs nothing set up: what it takes is a
 // JWT of ours, by our issuer and its keys.
-var ErrNotConnected = errors.New("gateway: a target of type jwt is not connected")
+var ErrNotConnected = errors.New("gateway: a target of this type is not connected")
 
 // Connect says what to set up at a target for all that the policy grants there.
 // With an error among the findings there is no connection: a part of it would
 // look like the whole. now only decides which trusts have expired.
 func Connect(c Config, policy *trust.Policy, name string, now time.Time) (*Connection, strictyaml.Findings, error) {
-	target := c.Targets[name]
-	if target.Type != targetAWS {
+	kind := targetKinds()[c.Targets[name].Type]
+	if kind.connect == nil {
 		return nil, nil, ErrNotConnected
 	}
-	connection := &Connection{Target: name, Issuer: c.Issuer, Audience: target.Audience, Store: target.endpoint() != ""}
+	var grants []connected
 	var findings strictyaml.Findings
 	for _, g := range policy.Granted(name) {
 		file := "trust " + g.Trust
@@ -39,7 +82,7 @@ func Connect(c Config, policy *trust.Policy, name string, now time.Time) (*Conne
 			})
 			continue
 		}
-		subjects, finding := subjectsOf(c, target, g)
+		subjects, finding := subjectsOf(c, c.Targets[name], g)
 		if finding != nil {
 			finding.File = file
 			findings = append(findings, *finding)
@@ -48,25 +91,27 @@ func Connect(c Config, policy *trust.Policy, name string, now time.Time) (*Conne
 		if g.Shadow {
 			findings = append(findings, strictyaml.Finding{
 				ID: "connect-shadow", Severity: strictyaml.Info, File: file,
-				Message: "is in mode shadow: the role will trust its workloads, and nothing is issued to them by it yet", Fix: "enforce it when the journal shows what you expect",
+				Message: "is in mode shadow: the target will trust its workloads, and nothing is issued to them by it yet", Fix: "enforce it when the journal shows what you expect",
 			})
 		}
-		connection.Grant(g.Trust, g.Resource, subjects, g.Fields, g.Shadow)
+		grants = append(grants, connected{g, subjects})
 	}
-	for _, p := range connection.Finish() {
-		findings = append(findings, strictyaml.Finding{ID: p.ID, Severity: strictyaml.Error, File: p.Role, Message: p.Text, Fix: p.Fix})
-	}
-	for _, p := range connection.Warnings() {
-		findings = append(findings, strictyaml.Finding{ID: p.ID, Severity: strictyaml.Warning, File: "issuer " + c.Issuer, Message: p.Text, Fix: p.Fix})
-	}
-	if len(connection.Roles) == 0 && !findings.HasErrors() {
+	if len(grants) == 0 && !findings.HasErrors() {
 		findings = append(findings, strictyaml.Finding{
-			ID: "connect-nothing", Severity: strictyaml.Error, File: "target " + name, Message: "no trust grants it: there is no role to connect", Fix: "write a trust with a grant for it",
+			ID: "connect-nothing", Severity: strictyaml.Error, File: "target " + name, Message: "no trust grants it: there is nothing to connect", Fix: "write a trust with a grant for it",
 		})
 	}
-	if findings.HasErrors() {
+	connection, more := kind.connect(c, name, grants)
+	if findings = append(findings, more...); findings.HasErrors() {
 		return nil, findings, nil
 	}
+	connection.Target = name
+	for _, g := range grants {
+		if !slices.Contains(connection.Resources, g.Resource) {
+			connection.Resources = append(connection.Resources, g.Resource)
+		}
+	}
+	slices.Sort(connection.Resources)
 	return connection, findings, nil
 }
 
@@ -74,7 +119,7 @@ func Connect(c Config, policy *trust.Policy, name string, now time.Time) (*Conne
 // grant. Where they cannot be listed there is no pattern in their place: it would
 // let in workloads that nobody reviewed.
 func subjectsOf(c Config, t Target, g trust.Granted) ([]string, *strictyaml.Finding) {
-	if t.Subject == "trust" {
+	if t.Subject == subjectTrust {
 		return []string{TrustSubject(c.TrustDomain, g.Trust)}, nil
 	}
 	ids, err := providers.Workloads(c.TrustDomain, c.IdentityProviders[g.Provider].provider(g.Provider), g.Pins)

@@ -186,7 +186,8 @@ func (e *examination) providerSteps() []step {
 }
 
 func (e *examination) provider(ctx context.Context, name string, p oidc.Provider) DoctorCheck {
-	probed := oidc.Probe(ctx, p, providers.Platforms()[p.Type], e.env.Resolver, e.env.Now)
+	platform, _ := providers.Platform(p.Type)
+	probed := oidc.Probe(ctx, p, platform, e.env.Resolver, e.env.Now)
 	if !probed.Date.IsZero() {
 		e.sample(name, probed.Date, probed.Seen)
 	}

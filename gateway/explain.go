@@ -29,7 +29,7 @@ var ErrNotAToken = errors.New("gateway: not a compact JWS")
 // PayloadOf decodes the payload of a token. Its signature is not checked.
 func PayloadOf(token []byte) ([]byte, error) {
 	token = bytes.TrimSpace(token)
-	if err := exchange.CheckBounds(string(token)); err != nil {
+	if err := exchange.CheckBounds(exchange.SubjectJWT, string(token)); err != nil {
 		return nil, ErrNotAToken
 	}
 	payload, err := base64.RawURLEncoding.Strict().DecodeString(string(bytes.Split(token, []byte("."))[1]))

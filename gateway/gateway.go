@@ -60,7 +60,7 @@ type Gateway struct {
 	policy   atomic.Pointer[trust.Policy]
 	issuer   *issuer.Issuer
 	keys     *keystore.Files
-	verifier *oidc.Set
+	verifier *providers.Set
 	journal  *audit.Journal
 	stops    *stops.List
 	replay   reserver

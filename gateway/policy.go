@@ -10,7 +10,6 @@ import (
 
 	"cambio/audit"
 	"cambio/providers"
-	"cambio/providers/aws"
 	"cambio/providers/oidc"
 	"cambio/trust"
 	"cambio/trust/strictyaml"
@@ -19,22 +18,17 @@ import (
 // World is what documents may refer to in this configuration.
 func World(c Config) trust.World {
 	w := trust.World{Providers: map[string]trust.Provider{}, Targets: map[string]trust.Target{}, TrustDomain: c.TrustDomain}
-	platforms, types := providers.Platforms(), providers.TargetTypes()
 	for name, p := range c.IdentityProviders {
-		known := worldProvider(p, platforms[p.Type])
+		platform, _ := providers.Platform(p.Type)
+		known := worldProvider(p, platform)
 		known.WorkloadID = func(claims map[string]any) (string, error) {
-			return oidc.WorkloadOf(c.TrustDomain, p.provider(name), platforms[p.Type], claims)
+			return oidc.WorkloadOf(c.TrustDomain, p.provider(name), platform, claims)
 		}
-		known.Journal = kept(c.Journal.Claims, p, platforms[p.Type])
+		known.Journal = kept(c.Journal.Claims, p, platform)
 		w.Providers[name] = known
 	}
 	for name, t := range c.Targets {
-		target := trust.Target{Type: types[t.Type], MaxTTL: time.Duration(t.MaxTTL), Audience: t.Audience}
-		if t.Type == targetAWS {
-			target.Type = aws.TargetType(t.Account, t.endpoint())
-			target.Settings = map[string]string{"account": t.Account, "endpoint": t.endpoint(), "subject": t.Subject}
-		}
-		w.Targets[name] = target
+		w.Targets[name] = t.world()
 	}
 	return w
 }

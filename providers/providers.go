@@ -3,6 +3,9 @@
 package providers
 
 import (
+	"maps"
+	"slices"
+
 	"cambio/providers/aws"
 	"cambio/providers/gcp"
 	"cambio/providers/github"
@@ -12,15 +15,38 @@ import (
 	"cambio/trust"
 )
 
-// Platforms are the types of identity providers, by their name in the
+// platforms are the types of identity providers, by their name in the
 // configuration.
-func Platforms() map[string]oidc.Platform {
-	return map[string]oidc.Platform{
-		"github-actions": github.Platform(),
-		"kubernetes":     kubernetes.Platform(),
-		"gcp":            gcp.Platform(),
-		"oidc":           oidc.Generic(),
+func platforms() map[string]func() oidc.Platform {
+	return map[string]func() oidc.Platform{
+		"github-actions": github.Platform,
+		"kubernetes":     kubernetes.Platform,
+		"gcp":            gcp.Platform,
+		"oidc":           oidc.Generic,
 	}
+}
+
+// Platforms are all types of identity providers, by their name in the
+// configuration. Who needs one of them asks [Platform].
+func Platforms() map[string]oidc.Platform {
+	all := platforms()
+	out := make(map[string]oidc.Platform, len(all))
+	for name, platform := range all {
+		out[name] = platform()
+	}
+	return out
+}
+
+// PlatformNames are the names of all types of identity providers, sorted.
+func PlatformNames() []string { return slices.Sorted(maps.Keys(platforms())) }
+
+// Platform is one type of identity provider; false: there is none of that name.
+func Platform(name string) (oidc.Platform, bool) {
+	platform, ok := platforms()[name]
+	if !ok {
+		return oidc.Platform{}, false
+	}
+	return platform(), true
 }
 
 // TargetTypes are the types of targets, by their name in the configuration.
@@ -31,17 +57,10 @@ func TargetTypes() map[string]trust.TargetType {
 	}
 }
 
-// New returns the verifier of cfg.Providers on the platforms of the catalogue.
-// It calls none of them.
-func New(cfg oidc.Config) (*oidc.Set, error) {
-	cfg.Platforms = Platforms()
-	return oidc.New(cfg)
-}
-
 // Check says all that is wrong with one provider's configuration, without
 // calling it. A type that the catalogue lacks is one problem.
 func Check(p oidc.Provider) []oidc.Problem {
-	platform, ok := Platforms()[p.Type]
+	platform, ok := Platform(p.Type)
 	if !ok {
 		return []oidc.Problem{{Finding: oidc.FindingSetting, Field: "type", Text: "no such type of identity provider"}}
 	}

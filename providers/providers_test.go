@@ -190,7 +190,7 @@ func TestPlatforms(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			proof, err := s.Verify(context.Background(), key.sign(`{"alg":"RS256","kid":"k"}`, claims))
+			proof, err := s.Verify(context.Background(), exchange.Subject{Token: key.sign(`{"alg":"RS256","kid":"k"}`, claims)})
 			if reason(err) != c.want || proof.Workload != c.workload {
 				t.Fatalf("got %v and %s", err, proof.Workload)
 			}
@@ -216,9 +216,9 @@ func TestPlatforms(t *testing.T) {
 }
 
 // refusesTyp: only the generic platform takes access tokens.
-func refusesTyp(t *testing.T, s *oidc.Set, key *signer, claims map[string]any) {
+func refusesTyp(t *testing.T, s *providers.Set, key *signer, claims map[string]any) {
 	t.Helper()
-	_, err := s.Verify(context.Background(), key.sign(`{"alg":"RS256","kid":"k","typ":"at+jwt"}`, claims))
+	_, err := s.Verify(context.Background(), exchange.Subject{Token: key.sign(`{"alg":"RS256","kid":"k","typ":"at+jwt"}`, claims)})
 	if reason(err) != trust.ReasonTypNotAllowed {
 		t.Errorf("at+jwt: %v", err)
 	}

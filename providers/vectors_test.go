@@ -34,7 +34,7 @@ const vectors = "../testdata/vectors"
 
 var update = flag.Bool("update", false, "write all token vectors anew, with keys that are thrown away")
 
-func vectorSet(t *testing.T) *oidc.Set {
+func vectorSet(t *testing.T) *providers.Set {
 	t.Helper()
 	keys, err := os.ReadFile(filepath.Join(vectors, "keys.json"))
 	if err != nil {
@@ -78,7 +78,7 @@ func TestVectors(t *testing.T) {
 			if !ok || !isExpect || !isLine {
 				t.Fatal("not a vector")
 			}
-			proof, err := s.Verify(context.Background(), token)
+			proof, err := s.Verify(context.Background(), exchange.Subject{Token: token})
 			got := "accepted"
 			if err != nil {
 				got = "refused " + string(reason(err))
@@ -312,4 +312,4 @@ func TestVectorsCoverTheReasons(t *testing.T) {
 	}
 }
 
-var _ exchange.Verifier = (*oidc.Set)(nil)
+var _ exchange.Verifier = (*providers.Set)(nil)

@@ -114,13 +114,7 @@ func (r *reader) misfit(g *grantRule, n *strictyaml.Node, target Target) {
 	if g.misfit == nil {
 		return
 	}
-	literal := Grant{Target: g.target, Resource: g.resource, Scopes: g.scopes, TTL: g.ttl}
-	for i := range g.extras {
-		if v := g.extras[i].literal(); v != nil {
-			literal.set(g.extras[i].name, v)
-		}
-	}
-	field, problem := g.misfit(literal)
+	field, problem := g.misfit(g.literal())
 	if problem == "" {
 		return
 	}
@@ -133,6 +127,17 @@ func (r *reader) misfit(g *grantRule, n *strictyaml.Node, target Target) {
 		at = n.Find(name, part)
 	}
 	r.Error(at, FindingGrantUnfit, field+": "+problem, "write what the target takes")
+}
+
+// literal is the grant as the document alone has it: without what depends on claims.
+func (g *grantRule) literal() Grant {
+	literal := Grant{Target: g.target, Resource: g.resource, Scopes: g.scopes, TTL: g.ttl}
+	for i := range g.extras {
+		if v := g.extras[i].literal(); v != nil {
+			literal.set(g.extras[i].name, v)
+		}
+	}
+	return literal
 }
 
 func (g *Grant) set(field string, value any) {

@@ -55,7 +55,7 @@ func (r *reader) match(t *rule, root *strictyaml.Node) {
 	t.anchorKey = t.provider.anchorOf(t.match)
 	if t.anchorKey == nil && !broken {
 		r.Error(root.Find("match"), FindingTooBroad, "match pins no immutable claim of the identity provider by equality",
-			"name one of "+strings.Join(t.provider.anchorNames(), ", ")+" with its value")
+			"name "+t.provider.toPin()+" with its value")
 	}
 	if t.anchorKey != nil {
 		r.advise(t, n)

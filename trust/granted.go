@@ -21,6 +21,9 @@ type Granted struct {
 	Pins map[string][]any
 	// Fields are the target type's own fields that the grant names, sorted.
 	Fields []string
+	// Literal is the grant as the document alone has it: what depends on claims is
+	// not in it.
+	Literal Grant
 }
 
 // Granted lists what the trusts grant at one target, sorted by trust, each in the
@@ -37,7 +40,7 @@ func (p *Policy) Granted(target string) []Granted {
 			}
 			out = append(out, Granted{
 				Trust: t.name, Provider: t.provider.name, Shadow: t.shadow, Expires: t.expires,
-				Resource: g.resource, Pins: t.pins(), Fields: g.fields(),
+				Resource: g.resource, Pins: t.pins(), Fields: g.fields(), Literal: g.literal(),
 			})
 		}
 	}

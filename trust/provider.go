@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"cel.dev/cel-go/cel"
 )
@@ -14,6 +15,7 @@ type providerPolicy struct {
 	schema     *claimSchema
 	env        *celEnv
 	anchors    []*claimVar // the most selective first
+	pinned     []*claimVar // to be pinned beside an anchor, each of them
 	advised    []*claimVar
 	guards     []guard
 	recorded   []*claimVar // what the journal keeps of each proven token
@@ -35,24 +37,48 @@ func (p *providerPolicy) isAnchor(c *claimVar) bool {
 	return slices.ContainsFunc(p.anchors, func(a *claimVar) bool { return a.id == c.id })
 }
 
-// anchorOf returns the line that pins the most selective anchor by equality.
+// anchorOf returns the line that pins the most selective anchor by equality; nil
+// also where a claim is open that the platform wants pinned beside it: the same
+// role name in another account is somebody else.
 func (p *providerPolicy) anchorOf(lines []matchLine) *matchLine {
+	for _, c := range p.pinned {
+		if pinOf(lines, c) == nil {
+			return nil
+		}
+	}
 	for _, a := range p.anchors {
-		for i := range lines {
-			if lines[i].claim.id == a.id && lines[i].pins() {
-				return &lines[i]
-			}
+		if line := pinOf(lines, a); line != nil {
+			return line
 		}
 	}
 	return nil
 }
 
-func (p *providerPolicy) anchorNames() []string {
+// pinOf is the line that pins the claim by equality; nil: none does.
+func pinOf(lines []matchLine, c *claimVar) *matchLine {
+	for i := range lines {
+		if lines[i].claim.id == c.id && lines[i].pins() {
+			return &lines[i]
+		}
+	}
+	return nil
+}
+
+// toPin says which claims match must name: one of the anchors, and all that
+// belong beside it.
+func (p *providerPolicy) toPin() string {
 	names := make([]string, len(p.anchors))
 	for i, a := range p.anchors {
 		names[i] = a.name
 	}
-	return names
+	text := "one of " + strings.Join(names, ", ")
+	if len(names) == 1 {
+		text = names[0]
+	}
+	for _, c := range p.pinned {
+		text += " and " + c.name
+	}
+	return text
 }
 
 func newProviderPolicy(base *cel.Env, name string, provider Provider) (*providerPolicy, error) {
@@ -76,6 +102,13 @@ func newProviderPolicy(base *cel.Env, name string, provider Provider) (*provider
 				p.anchors = append(p.anchors, claim)
 			}
 		}
+	}
+	for _, name := range provider.Platform.Pinned {
+		claim := p.schema.lookup(name)
+		if claim == nil {
+			return nil, fmt.Errorf("the claim %q to pin is no claim", name)
+		}
+		p.pinned = append(p.pinned, claim)
 	}
 	for _, advised := range provider.Platform.Advised {
 		claim := p.schema.lookup(advised)

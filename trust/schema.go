@@ -48,6 +48,9 @@ type Platform struct {
 	// Anchors are the immutable, tenant-unique claims, the most selective
 	// first. A trust must pin one of them by equality.
 	Anchors []string
+	// Pinned are claims that match must pin by equality beside an anchor, each of
+	// them: an anchor that is unique only within them.
+	Pinned []string `json:",omitempty"`
 	// Advised claims draw a warning when match names none of them.
 	Advised []string
 	// Guarded values are refused unless match names the claim with that value.

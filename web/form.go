@@ -23,8 +23,16 @@ const (
 	typeJWT         = "urn:ietf:params:oauth:token-type:jwt"
 	typeIDToken     = "urn:ietf:params:oauth:token-type:id_token"
 	typeAccessToken = "urn:ietf:params:oauth:token-type:access_token"
-	typeAWS         = "urn:cambio:token-type:aws-credentials"
 )
+
+// issuedTypes are the values of requested_token_type that some target issues.
+func issuedTypes() []string {
+	return []string{
+		typeJWT, typeIDToken, typeAccessToken,
+		"urn:cambio:token-type:aws-credentials", "urn:cambio:token-type:database-credentials",
+		"urn:cambio:token-type:x509-certificate", "urn:cambio:token-type:ssh-certificate",
+	}
+}
 
 // usualBody is as long as the forms of most callers, in bytes.
 const usualBody = 8 << 10
@@ -34,6 +42,7 @@ type form struct {
 	values        url.Values // for the OAuth binding: what it knows, normalised
 	grant         grant
 	token         string // the token that is exchanged, whichever grant brought it
+	subjectType   exchange.SubjectType
 	target        string
 	resource      string
 	requestedType string
@@ -41,6 +50,7 @@ type form struct {
 	scopes        []string
 	ttl           time.Duration
 	dryRun        bool
+	certify       string // what the caller wants certified
 }
 
 // malformed refuses a form and names the parameter: the caller wrote it, so this
@@ -168,7 +178,7 @@ func normalise(v url.Values) (form, error) {
 			return form{}, err
 		}
 	}
-	if err := exchange.CheckBounds(f.token); err != nil {
+	if err := exchange.CheckBounds(f.subjectType, f.token); err != nil {
 		return form{}, g.refused(err)
 	}
 	f.values = url.Values{"grant_type": {g.name}, g.proof: {f.token}, "client_id": {anonymousClient}}
@@ -188,16 +198,22 @@ func require(v url.Values, name string) error {
 // checkTypes takes the subject token types that are verified alike, and the
 // types that some target issues; nothing is detected from the token itself.
 func checkTypes(v url.Values, f *form) error {
-	if t := v.Get("subject_token_type"); f.grant.name == tokenExchangeGrant && t != typeJWT && t != typeIDToken {
-		e := malformed("subject_token_type", "must be "+typeJWT+" or "+typeIDToken)
-		e.Reason = trust.ReasonTokenType
-		return e
+	if f.grant.name == tokenExchangeGrant {
+		switch t := v.Get("subject_token_type"); t {
+		case typeJWT, typeIDToken:
+		case string(exchange.SubjectAWS), string(exchange.SubjectMTLS):
+			f.subjectType = exchange.SubjectType(t)
+		default:
+			e := malformed("subject_token_type", "must be "+typeJWT+", "+typeIDToken+", "+string(exchange.SubjectAWS)+" or "+string(exchange.SubjectMTLS))
+			e.Reason = trust.ReasonTokenType
+			return e
+		}
 	}
 	if !v.Has("requested_token_type") {
 		return nil
 	}
-	switch f.requestedType = v.Get("requested_token_type"); f.requestedType {
-	case typeJWT, typeAccessToken, typeAWS:
+	f.requestedType = v.Get("requested_token_type")
+	if slices.Contains(issuedTypes(), f.requestedType) {
 		return nil
 	}
 	e := malformed("requested_token_type", "is not one that a target issues")

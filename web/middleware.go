@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net"
@@ -23,6 +24,9 @@ const decisionHeader = "Cambio-Decision-Id"
 func (s *server) decide(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := &call{decision: exchange.NewID(s.c.Now(), s.c.Rand), address: s.address(r)}
+		if r.TLS != nil {
+			c.certificates = r.TLS.PeerCertificates
+		}
 		h := w.Header()
 		h[decisionHeader] = []string{c.decision}
 		h["X-Content-Type-Options"] = []string{"nosniff"}
@@ -65,6 +69,8 @@ type call struct {
 	form     form             // what the normaliser read
 	result   *exchange.Result // the binding's outcome: this,
 	err      error            // or this
+
+	certificates []*x509.Certificate // what the client showed on its TLS connection
 }
 
 type callKey struct{}

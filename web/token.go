@@ -198,7 +198,7 @@ type answer struct {
 	ExpiresIn       int64  `json:"expires_in"`
 	Scope           string `json:"scope,omitempty"`
 	Decision        string `json:"decision_id"`
-	// Credentials is what AccessToken holds as a text, of an AWS target.
+	// Credentials is what AccessToken holds as a text, where it is a JSON object.
 	Credentials json.RawMessage `json:"credentials,omitempty"`
 }
 
@@ -216,7 +216,7 @@ func (b *binding) exchange(ctx context.Context) *op.Response {
 	c := callOf(ctx)
 	c.result, c.err = b.exchanger.Exchange(ctx, exchange.Request{
 		Decision:     c.decision,
-		SubjectToken: c.form.token,
+		SubjectToken: c.form.token, SubjectType: c.form.subjectType, Certificates: c.certificates, Certify: c.form.certify,
 		Ask: trust.Request{
 			Target: c.form.target, Resource: c.form.resource, Trust: c.form.trust, Scopes: c.form.scopes,
 			TTL: c.form.ttl, Address: c.address,
@@ -237,7 +237,7 @@ func (b *binding) exchange(ctx context.Context) *op.Response {
 		AccessToken: cred.Value.Reveal(), IssuedTokenType: cred.Type, TokenType: oidc.BearerToken,
 		ExpiresIn: seconds, Scope: strings.Join(c.result.Scopes, " "), Decision: c.result.Decision,
 	}
-	if cred.Type == typeAWS {
+	if cred.Structured {
 		// No bearer token (RFC 8693 section 2.2.1); OAuth clients want a text in
 		// access_token, people the object.
 		a.TokenType, a.Credentials = "N_A", json.RawMessage(a.AccessToken)

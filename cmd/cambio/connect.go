@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -42,7 +43,7 @@ thrown away; the exchanges are on the record.`,
 				if err := c.checkOutput("text", "json"); err != nil {
 					return err
 				}
-			} else if err := c.checkOutput("text", "terraform", "cli", "json"); err != nil {
+			} else if err := c.checkOutput("text", "terraform", "cli", "yaml", "json"); err != nil {
 				return err
 			}
 			connection, err := c.connection(args[0])
@@ -101,26 +102,33 @@ func (c *common) connection(target string) (*gateway.Connection, error) {
 }
 
 func (c *common) printConnection(connection *gateway.Connection) error {
-	var text string
-	switch c.output {
-	case "terraform":
-		text = connection.Terraform()
-	case "cli":
-		text = connection.CLI()
-	case "json":
-		text = connection.JSON()
-	default:
-		text = connection.Text() +
-			"\n--- Terraform, alone with -o terraform ---\n\n" + connection.Terraform() +
-			"\n--- AWS CLI, alone with -o cli ---\n\n" + connection.CLI()
+	text, ok := connection.Form(c.output)
+	if !ok {
+		var forms []string
+		for _, f := range connection.Forms {
+			forms = append(forms, f.Name)
+		}
+		return &failure{
+			code: exitUsage, err: fmt.Errorf("--output %s: target %s has no such form", c.output, connection.Target),
+			next: "write one of " + strings.Join(forms, ", "),
+		}
+	}
+	others := []string{}
+	if c.output == "text" {
+		for _, f := range connection.Forms {
+			if f.Name != "text" && f.Name != "json" {
+				text += fmt.Sprintf("\n--- %s, alone with -o %s ---\n\n%s", f.Title, f.Name, f.Text)
+				others = append(others, "-o "+f.Name)
+			}
+		}
 	}
 	if _, err := fmt.Fprint(c.io.out, text); err != nil {
 		return err
 	}
-	switch c.output {
-	case "text":
-		c.io.say("  next: review it, and apply one of the two: cambio connect %s -o terraform > cambio.tf, or -o cli > connect.sh", connection.Target)
-	case "terraform", "cli":
+	switch {
+	case len(others) > 0:
+		c.io.say("  next: review it, and apply one of these: cambio connect %s %s", connection.Target, strings.Join(others, ", or "))
+	case c.output != "json":
 		c.io.say("  next: review and apply it, then, in a job that a trust is for: cambio connect %s --verify", connection.Target)
 	}
 	return nil
@@ -151,8 +159,8 @@ func (a *ask) verify(ctx context.Context, connection *gateway.Connection) error 
 		return err
 	}
 	var results []verified
-	for _, role := range connection.Roles {
-		v, err := a.tryRole(ctx, gatewayClient, source, connection, role.ARN)
+	for _, resource := range connection.Resources {
+		v, err := a.tryRole(ctx, gatewayClient, source, connection, resource)
 		if err != nil {
 			return err
 		}

@@ -4,12 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"regexp"
 	"slices"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
@@ -18,6 +14,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"cambio/exchange"
+	"cambio/providers/internal/upstream"
 	"cambio/trust"
 )
 
@@ -27,8 +24,6 @@ const (
 	// finalRetry is what a caller waits after an answer that stays what it is until
 	// somebody changes a role: longer than a job tries, so that it asks once.
 	finalRetry = time.Minute
-	// maxMessage cuts what AWS says, which the journal keeps, to a readable length.
-	maxMessage = 512
 	// maxWord bounds AWS's error codes and request ids, which are short.
 	maxWord = 64
 )
@@ -95,52 +90,17 @@ func failure(err error, assertion exchange.Secret, x extra) *exchange.Error {
 // said is what AWS answered: status, code, message and request id, without our
 // assertion, which a message might quote.
 func said(answer *awshttp.ResponseError, assertion exchange.Secret, x extra) error {
-	hide := func(s string) string {
-		s = strings.ReplaceAll(s, assertion.Reveal(), hidden)
-		if i := strings.LastIndexByte(assertion.Reveal(), '.'); i >= 0 && i+1 < len(assertion.Reveal()) {
-			s = strings.ReplaceAll(s, assertion.Reveal()[i+1:], hidden)
-		}
-		return clean(s)
-	}
+	hide := func(s string) string { return upstream.Clean(s, assertion) }
 	var api smithy.APIError
 	if !errors.As(answer.Err, &api) {
 		return fmt.Errorf("AWS answered %d without a reason", answer.HTTPStatusCode())
 	}
-	text := fmt.Sprintf("AWS answered %d %s: %s", answer.HTTPStatusCode(), cut(hide(api.ErrorCode()), maxWord), hide(api.ErrorMessage()))
+	text := fmt.Sprintf("AWS answered %d %s: %s", answer.HTTPStatusCode(), upstream.Cut(hide(api.ErrorCode()), maxWord), hide(api.ErrorMessage()))
 	if id := answer.ServiceRequestID(); id != "" {
-		text += " (request " + cut(hide(id), maxWord) + ")"
+		text += " (request " + upstream.Cut(hide(id), maxWord) + ")"
 	}
 	if tag := x.largest(); tag != "" && api.ErrorCode() == "PackedPolicyTooLarge" {
 		text += "; the largest tag is " + tag
 	}
 	return errors.New(text)
-}
-
-const hidden = "[removed]"
-
-// likeToken finds a JWT, whole or in part.
-var likeToken = regexp.MustCompile(`eyJ[A-Za-z0-9_.~+/=%-]*`)
-
-// clean takes tokens and control characters out of a text from outside, and cuts
-// it. A line break could forge a line of the log.
-func clean(s string) string {
-	s = likeToken.ReplaceAllString(s, hidden)
-	s = strings.Map(func(r rune) rune {
-		if r == utf8.RuneError || !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, s)
-	return cut(s, maxMessage)
-}
-
-// cut shortens s to n bytes, at a character's end.
-func cut(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return s[:n]
 }

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
-	"net/url"
 	"regexp"
 	"time"
 
@@ -16,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts/types"
 
 	"cambio/exchange"
+	"cambio/providers/internal/upstream"
 	"cambio/trust"
 )
 
@@ -99,11 +98,11 @@ func New(c Config) (*Minter, error) {
 		DisableClockSkewCorrection: true, // nothing is signed
 	}
 	if c.Transport == nil {
-		options.HTTPClient = wire{transport: newTransport()}
+		options.HTTPClient = wire{transport: upstream.NewTransport(nil)}
 	}
 	if c.Endpoint != "" {
-		if err := checkEndpoint(c.Endpoint); err != nil {
-			return nil, err
+		if err := upstream.CheckEndpoint(c.Endpoint); err != nil {
+			return nil, fmt.Errorf("aws: %w", err)
 		}
 		options.BaseEndpoint = aws.String(c.Endpoint)
 		if c.Region == "" {
@@ -121,20 +120,6 @@ func New(c Config) (*Minter, error) {
 		m.places = make(chan struct{}, c.MaxInFlight)
 	}
 	return m, nil
-}
-
-// checkEndpoint refuses what would show our assertion to the network.
-func checkEndpoint(endpoint string) error {
-	u, err := url.Parse(endpoint)
-	if err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
-		return errors.New("aws: an endpoint is a URL without user, query and fragment")
-	}
-	ip, err := netip.ParseAddr(u.Hostname())
-	loopback := u.Hostname() == "localhost" || err == nil && ip.IsLoopback()
-	if u.Scheme != "https" && (u.Scheme != "http" || !loopback) {
-		return errors.New("aws: an endpoint is https, or http on loopback")
-	}
-	return nil
 }
 
 // Mint shows our assertion to AWS and returns the role's credentials, as the
@@ -234,7 +219,7 @@ func (i issued) credential(kind string) (exchange.Credential, error) {
 	if err != nil {
 		return exchange.Credential{}, unsure(errors.New("the credentials cannot be written as JSON"))
 	}
-	return exchange.Credential{Value: exchange.Secret(value), Type: kind, Handle: i.keyID, Expires: i.expires}, nil
+	return exchange.Credential{Value: exchange.Secret(value), Type: kind, Handle: i.keyID, Expires: i.expires, Structured: true}, nil
 }
 
 var (

@@ -2,17 +2,15 @@ package aws
 
 import (
 	"bytes"
-	"context"
-	"crypto/tls"
 	"encoding/xml"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptrace"
 	"strconv"
 	"strings"
-	"time"
+
+	"cambio/providers/internal/upstream"
 )
 
 // maxAnswer bounds an answer of STS, which is about 3 KiB: a lying endpoint must
@@ -55,16 +53,16 @@ func (w wire) Do(req *http.Request) (*http.Response, error) {
 	req.Header.Del("X-Amzn-Trace-Id")
 	resp, err := w.transport.RoundTrip(req)
 	if err != nil {
-		timedOut := timeout(ctx, err)
+		timedOut := upstream.TimedOut(ctx, err)
 		if asked && !connected && !timedOut {
-			return nil, &refused{why: "no connection: " + describe(err)}
+			return nil, &refused{why: "no connection: " + upstream.Describe(err)}
 		}
-		return nil, &lost{why: "no answer: " + describe(err), timeout: timedOut}
+		return nil, &lost{why: "no answer: " + upstream.Describe(err), timeout: timedOut}
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	_ = resp.Body.Close()
 	switch encoding := resp.Header.Get("Content-Encoding"); {
-	case err != nil && timeout(ctx, err):
+	case err != nil && upstream.TimedOut(ctx, err):
 		return nil, &lost{why: "half an answer: timed out", timeout: true}
 	case err != nil:
 		return nil, &lost{why: "half an answer: the connection was cut"}
@@ -155,51 +153,5 @@ func plainXML(body []byte, root string) error {
 				return errors.New("a processing instruction")
 			}
 		}
-	}
-}
-
-func timeout(ctx context.Context, err error) bool {
-	var t net.Error
-	return ctx.Err() != nil || errors.As(err, &t) && t.Timeout()
-}
-
-// describe names a transport's error in words that cannot hold what the other
-// side sent: net/http quotes malformed answers.
-func describe(err error) string {
-	var op *net.OpError
-	var dns *net.DNSError
-	var cert *tls.CertificateVerificationError
-	var t net.Error
-	switch {
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &t) && t.Timeout():
-		return "timed out"
-	case errors.As(err, &cert):
-		return "the certificate is not valid for the endpoint"
-	case errors.As(err, &dns):
-		return "the endpoint's name does not resolve"
-	case errors.As(err, &op):
-		return clean(op.Error())
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), strings.Contains(err.Error(), "server closed"):
-		return "the connection was closed"
-	default:
-		return "not an answer of HTTP"
-	}
-}
-
-// newTransport is the transport of a target that was handed none.
-func newTransport() *http.Transport {
-	dialer := &net.Dialer{Timeout: 3 * time.Second, KeepAlive: 30 * time.Second}
-	return &http.Transport{
-		Proxy:                  nil,
-		DialContext:            dialer.DialContext,
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
-		TLSHandshakeTimeout:    3 * time.Second,
-		MaxResponseHeaderBytes: 32 << 10, // those of STS take less than 1 KiB
-		MaxIdleConnsPerHost:    usualInFlight,
-		// Shorter than AWS's: a request that meets a connection on its way to be
-		// closed has an unknown outcome, and burns a token.
-		IdleConnTimeout:    10 * time.Second,
-		DisableCompression: true,
-		ForceAttemptHTTP2:  true,
 	}
 }

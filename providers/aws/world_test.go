@@ -36,7 +36,7 @@ func start() time.Time { return time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC) }
 // world is one exchange on its way to the minter; it catches the order.
 type world struct{ order exchange.Order }
 
-func (w *world) Verify(context.Context, string) (exchange.Proof, error) {
+func (w *world) Verify(context.Context, exchange.Subject) (exchange.Proof, error) {
 	now := start()
 	return exchange.Proof{
 		Identity: trust.Identity{

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,21 +31,21 @@ const (
 // fetcher gets the key set of one provider over the network. It keeps nothing.
 type fetcher struct {
 	issuer    string
-	discovery string // URL of the discovery document, "" with a configured key set URL
-	keys      string // the configured URL of the key set, or ""
-	keysHost  string // another host that the document may name
+	discovery string   // URL of the discovery document, "" with a configured key set URL
+	keys      string   // the configured URL of the key set, or ""
+	keysHosts []string // other hosts that the document may name
 	loopback  bool
 	client    *http.Client
 	flights   chan struct{} // shared by all providers
 }
 
 // newFetcher returns the fetcher for a provider whose URLs were checked.
-func newFetcher(p Provider, keysHost string, resolver Resolver, flights chan struct{}) (*fetcher, error) {
+func newFetcher(p Provider, keysHosts []string, resolver Resolver, flights chan struct{}) (*fetcher, error) {
 	f := &fetcher{
 		issuer:    p.Issuer,
 		discovery: p.DiscoveryURL,
 		keys:      p.JWKSURL,
-		keysHost:  keysHost,
+		keysHosts: keysHosts,
 		loopback:  p.InsecureLoopback,
 		flights:   flights,
 	}
@@ -161,7 +162,7 @@ func (f *fetcher) allowedKeys(raw string) error {
 			return nil
 		}
 	}
-	if f.keysHost != "" && u.Scheme == "https" && u.Host == f.keysHost {
+	if u.Scheme == "https" && slices.Contains(f.keysHosts, u.Host) {
 		return nil
 	}
 	return errors.New("jwks_uri is at another origin than the issuer; set jwks_url if that is right")

@@ -378,7 +378,7 @@ func TestKeysElsewhere(t *testing.T) {
 	i := newIDP(t, nil)
 	i.setDiscovery(write(i.document(i.url, other.url+"/keys")))
 	platform := oidc.Generic()
-	platform.KeysHost = strings.TrimPrefix(other.url, "https://")
+	platform.KeysHosts = []string{strings.TrimPrefix(other.url, "https://")}
 	p := i.provider(t)
 	p.CA = append(i.ca(), other.ca()...)
 	p.Dial = append(p.Dial, other.rule(t))

@@ -1,8 +1,10 @@
 package oidc
 
 import (
+	"regexp"
 	"time"
 
+	"cambio/exchange"
 	"cambio/trust"
 )
 
@@ -11,13 +13,13 @@ import (
 type Platform struct {
 	trust.Platform
 
-	Issuer   string         // the issuer where the platform has one for all, else ""
-	Algs     []string       // the algorithms it signs with
-	TokenUse trust.TokenUse // how often one token may be used, by default
-	MaxAge   time.Duration  // since iat, by default
-	KeysHost string         // another host than the issuer's that its key set may be on
-	Typ      []string       // media types of the header's typ, lower case; an absent typ is always fine
-	Workload []Segment      // what the workload id is made of, after the provider's name
+	Issuer    string         // the issuer where the platform has one for all, else ""
+	Algs      []string       // the algorithms it signs with
+	TokenUse  trust.TokenUse // how often one token may be used, by default
+	MaxAge    time.Duration  // since iat, by default
+	KeysHosts []string       // other hosts than the issuer's that its key set may be on
+	Typ       []string       // media types of the header's typ, lower case; an absent typ is always fine
+	Workload  []Segment      // what the workload id is made of, after the provider's name
 	// BothWays are claims that the platform sends as a boolean in some tokens
 	// and as "true" or "false" in others. They become booleans; nothing else is
 	// ever coerced.
@@ -33,6 +35,36 @@ type Platform struct {
 	LocalIssuer func(issuer string) bool
 	// Generic lets the configuration declare anchors and the workload id.
 	Generic bool
+
+	// Proof is how its workloads prove who they are; the zero value: by a JWT.
+	Proof exchange.SubjectType
+	// Settings are the fields of the configuration that only this platform has.
+	Settings []string
+	// IssuerForm is what its issuers look like; nil: anything. One that does not is
+	// worth a warning, as it may be a stand-in.
+	IssuerForm *regexp.Regexp
+	// Facts are what docs/platforms.md says of it.
+	Facts Facts
+}
+
+// Evidence says how sure we are of a platform's table.
+type Evidence string
+
+// The kinds of evidence, the surest first.
+const (
+	FromToken  Evidence = "token"  // real tokens were read
+	FromSource Evidence = "source" // the source code that makes the tokens, or its own client's, was read
+	FromDocs   Evidence = "docs"   // the platform's documentation says so
+)
+
+// Facts are what people want to know of a platform before they rely on it.
+type Facts struct {
+	Title    string   // as its makers write it
+	Evidence Evidence // of the claims
+	Source   string   // where that is: a URL, or a file of a repository
+	Obtain   string   // how `cambio exchange` finds the token, in a sentence
+	Page     string   // the how-to, a file below docs/how-to
+	Risks    []string // what a reviewer of its trusts must know, a sentence each
 }
 
 // Segment is one segment of a workload id: a fixed word, or a claim's value.

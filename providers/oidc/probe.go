@@ -36,7 +36,7 @@ func Probe(ctx context.Context, p Provider, platform Platform, resolver Resolver
 	if resolver == nil {
 		resolver = net.DefaultResolver
 	}
-	f, err := newFetcher(p, platform.KeysHost, resolver, make(chan struct{}, 1))
+	f, err := newFetcher(p, platform.KeysHosts, resolver, make(chan struct{}, 1))
 	if err != nil {
 		return Probed{Err: err}
 	}

@@ -27,6 +27,21 @@ type Provider struct {
 	AllowMultiAudience bool
 	Workload           []string // claims of the workload id; generic platform only; default: sub
 	InsecureLoopback   bool     // http and loopback addresses may be called
+
+	// What only some platforms have; see [Platform.Settings].
+	Review           *Review // kubernetes: asked about each token that its keys prove
+	TrustDomain      string  // spiffe
+	Bundle           []byte  // spiffe: a trust bundle, pinned or the first one
+	BundleURL        string  // spiffe: the bundle endpoint
+	BundleEndpointID string  // spiffe: the SPIFFE ID that the endpoint proves itself with
+	ClientCA         []byte  // x509: PEM of those who vouch for client certificates
+	Endpoint         string  // aws-caller-identity: where signed requests go instead
+}
+
+// Review is a service that is asked whether a proven token is still good.
+type Review struct {
+	URL   string                 // of the API server
+	Token func() (string, error) // what we show it; called for each question
 }
 
 const (

@@ -161,5 +161,3 @@ func FuzzToken(f *testing.F) {
 		}
 	})
 }
-
-var _ exchange.Verifier = (*oidc.Set)(nil)

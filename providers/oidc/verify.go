@@ -100,7 +100,7 @@ func newProvider(cfg Config, c Provider, flights chan struct{}) (*provider, erro
 		}
 		p.keys.current.Store(&snapshot{keySet: set})
 	} else {
-		f, err := newFetcher(c, platform.KeysHost, cfg.Resolver, flights)
+		f, err := newFetcher(c, platform.KeysHosts, cfg.Resolver, flights)
 		if err != nil {
 			return nil, err
 		}

@@ -218,13 +218,13 @@ func newBare(dir string) (http.Handler, error) {
 
 // bareExchange identifies and signs, whoever asks and for whatever.
 type bareExchange struct {
-	verifier *oidc.Set
+	verifier *providers.Set
 	issuer   *issuer.Issuer
 }
 
 // Exchange answers a verified token with one of ours.
 func (b *bareExchange) Exchange(ctx context.Context, req exchange.Request) (*exchange.Result, error) {
-	proof, err := b.verifier.Verify(ctx, req.SubjectToken)
+	proof, err := b.verifier.Verify(ctx, exchange.Subject{Token: req.SubjectToken})
 	if err != nil {
 		return nil, err
 	}
