@@ -250,7 +250,8 @@ func config(ps ...oidc.Provider) oidc.Config {
 
 func newSet(tb testing.TB, cfg oidc.Config) *oidc.Set {
 	tb.Helper()
-	s, err := providers.New(cfg)
+	cfg.Platforms = providers.Platforms()
+	s, err := oidc.New(cfg)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"cambio/exchange"
 	"cambio/providers/oidc"
 	"cambio/trust"
 )
