@@ -66,3 +66,26 @@ func Check(p oidc.Provider) []oidc.Problem {
 	}
 	return oidc.Check(p.WithDefaults(platform), platform)
 }
+
+// TargetFacts are what people want to know of a type of target.
+type TargetFacts struct {
+	Type  string
+	Gives string // what comes out, in words
+	Page  string // the how-to, a file below docs/how-to
+}
+
+// Targets are all types of targets, in the order in which they are told.
+func Targets() []TargetFacts {
+	return []TargetFacts{
+		{"jwt", "a JWT of our own issuer", "connect-an-api.md"},
+		{"aws", "temporary credentials of an IAM role, or a password for RDS", "connect-aws.md"},
+		{"gcp", "a Google access token or ID token, or a password for Cloud SQL", "connect-google.md"},
+		{"azure", "an Entra access token", "connect-azure.md"},
+		{"kubernetes", "a JWT that a cluster takes, or a service account's token", "connect-kubernetes.md"},
+		{"github", "an installation token of a GitHub App", "connect-github.md"},
+		{"vault", "a Vault or OpenBao token", "connect-vault.md"},
+		{"oauth", "an access token of another authorization server", "connect-oauth.md"},
+		{"x509", "an X.509-SVID, which is a client and server certificate", "issue-certificates.md"},
+		{"ssh", "an SSH user certificate", "ssh-certificates.md"},
+	}
+}

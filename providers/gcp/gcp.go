@@ -71,5 +71,14 @@ func Platform() oidc.Platform {
 		KeysHosts: []string{"www.googleapis.com"},
 		Typ:       []string{"jwt"},
 		Workload:  []oidc.Segment{{Claim: "sub"}},
+		Facts: oidc.Facts{
+			Title: "Google Cloud (metadata server)", Evidence: oidc.FromDocs, Page: "google-cloud.md",
+			Source: "https://cloud.google.com/compute/docs/instances/verifying-instance-identity",
+			Obtain: "asks the metadata server for each exchange",
+			Risks: []string{
+				"The issuer speaks for every person with a Google account too: pin `sub`, the number of one service account.",
+				"Whoever may run code on a machine with the service account is that account; the claims below `google` say which machine.",
+			},
+		},
 	}
 }

@@ -82,6 +82,15 @@ func Platform() oidc.Platform {
 		Typ:      []string{"jwt"},
 		Workload: []oidc.Segment{{Claim: "repository_owner_id"}, {Claim: "repository_id"}},
 		Check:    check,
+		Facts: oidc.Facts{
+			Title: "GitHub Actions", Evidence: oidc.FromDocs, Page: "github-actions.md",
+			Source: "https://docs.github.com/en/actions/reference/security/oidc",
+			Obtain: "asks the job's own token service for each exchange; the job needs `permissions: id-token: write`",
+			Risks: []string{
+				"Whoever may push chooses the ref and the workflow's text; an `environment` with reviewers, or `ref_protected`, says who may.",
+				"A `sub` that an organisation customised is not parsed: match the claims.",
+			},
+		},
 	}
 }
 

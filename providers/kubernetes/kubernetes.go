@@ -94,6 +94,15 @@ func Platform() oidc.Platform {
 		Check:            check,
 		ReservedAudience: ReservedAudience,
 		LocalIssuer:      InCluster,
+		Facts: oidc.Facts{
+			Title: "Kubernetes service accounts", Evidence: oidc.FromSource, Page: "kubernetes.md",
+			Source: "k8s.io/kubernetes, pkg/serviceaccount/claims.go",
+			Obtain: "reads a token that is projected for Cambio, or creates one by TokenRequest where the pod may",
+			Risks: []string{
+				"Whoever may create pods in a namespace may be any service account of it.",
+				"A service account that is deleted and created again has the same name; its uid is new.",
+			},
+		},
 	}
 }
 

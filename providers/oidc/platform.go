@@ -94,6 +94,12 @@ func Generic() Platform {
 		Typ:      []string{"jwt", "at+jwt"},
 		Workload: []Segment{{Claim: "sub"}},
 		Generic:  true,
+		Facts: Facts{
+			Title: "Any OpenID Connect issuer", Evidence: FromSource, Page: "any-oidc-issuer.md",
+			Source: "OpenID Connect Core 1.0 section 2, RFC 7519; the claims are those that the configuration declares",
+			Obtain: "reads the file or the variable that it is pointed to",
+			Risks:  []string{"Which claim is immutable, and of one tenant, only the operator knows: the declared anchor is as good as that."},
+		},
 	}
 }
 

@@ -1,0 +1,63 @@
+package providers_test
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	"cambio/exchange"
+	"cambio/providers"
+	"cambio/providers/oidc"
+	"cambio/providers/providertest"
+)
+
+// TestConformance holds every platform of the catalogue whose workloads show a
+// JWT to the suite. The others run theirs in their own folders.
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	for name, p := range providers.Platforms() {
+		if p.Proof != exchange.SubjectJWT {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			providertest.Tokens{Type: name, Platform: p}.Run(t)
+		})
+	}
+}
+
+// TestShownElsewhere: a token of one platform, shown to a gateway that has all the
+// others, is of nobody, although they share keys here.
+func TestShownElsewhere(t *testing.T) {
+	t.Parallel()
+	key, now := newSigner(), time.Unix(1795320010, 0)
+	all := providers.Platforms()
+	for name, p := range all {
+		iss, _ := p.Sample["iss"].(string)
+		if p.Proof != exchange.SubjectJWT || iss == "" {
+			continue
+		}
+		var others []oidc.Provider
+		for other, q := range all {
+			theirs, _ := q.Sample["iss"].(string)
+			if other == name || q.Proof != exchange.SubjectJWT || theirs == "" {
+				continue
+			}
+			others = append(others, oidc.Provider{Name: other, Type: other, Issuer: theirs, Audiences: []string{"https://" + other + ".test"}, JWKSFile: key.set("k")})
+		}
+		set, err := providers.New(oidc.Config{TrustDomain: "gw.test", Now: func() time.Time { return now }, Log: slog.New(slog.DiscardHandler), Providers: others})
+		if err != nil {
+			t.Fatal(err)
+		}
+		claims := map[string]any{}
+		for claim, v := range p.Sample {
+			if _, alias := p.Aliases[claim]; !alias {
+				claims[claim] = v
+			}
+		}
+		claims["aud"] = "https://" + name + ".test"
+		if proof, err := set.Verify(t.Context(), exchange.Subject{Token: key.sign(`{"alg":"RS256","kid":"k"}`, claims)}); err == nil {
+			t.Errorf("a token of %s is taken as one of %s", name, proof.Provider)
+		}
+	}
+}
