@@ -1,6 +1,7 @@
 package test
 
 import (
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -54,10 +55,6 @@ func docsVariable(name string) (string, bool) {
 // configuration, a trust document or guardrail, a file of tests, or something of
 // somebody else.
 func TestBlocksAreTrue(t *testing.T) {
-	config, findings := gateway.ParseConfig("docs.yaml", []byte(docsConfig), nil, docsFile)
-	if findings.HasErrors() {
-		t.Fatal(findings)
-	}
 	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	kinds := map[string]int{}
 	for _, name := range documents(t) {
@@ -65,6 +62,7 @@ func TestBlocksAreTrue(t *testing.T) {
 			continue // half of their documents are bad on purpose; package check holds them to what they draw
 		}
 		all, _ := blocks(t, name)
+		config := configOf(t, name, all)
 		for _, b := range all {
 			if b.lang == "" {
 				t.Errorf("%s:%d: a block says its language; text, where it has none", name, b.line)
@@ -78,8 +76,6 @@ func TestBlocksAreTrue(t *testing.T) {
 				continue
 			}
 			switch {
-			case top["jobs"] != nil || top["apiVersion"] != nil || top["services"] != nil:
-				kinds["other"]++
 			case top["owner"] != nil:
 				kinds["trust"]++
 				policy, findings := trust.Compile(gateway.World(config), []trust.Source{{Name: name, Data: []byte(b.text)}}, now)
@@ -103,6 +99,8 @@ func TestBlocksAreTrue(t *testing.T) {
 						t.Errorf("%s:%d: %s", name, b.line, f)
 					}
 				}
+			case !configures(top):
+				kinds["other"]++ // a pipeline, a manifest
 			default:
 				kinds["configuration"]++
 				text := b.text
@@ -121,6 +119,58 @@ func TestBlocksAreTrue(t *testing.T) {
 	if kinds["trust"] < 5 || kinds["configuration"] < 5 || kinds["tests"] < 1 || kinds["other"] < 2 {
 		t.Errorf("found only %v", kinds)
 	}
+}
+
+// configures reports whether a block is a part of cambio.yaml.
+func configures(top map[string]any) bool {
+	if top["apiVersion"] != nil {
+		return false
+	}
+	for _, key := range []string{
+		"issuer", "trust_domain", "listen", "tls", "admin_listen", "trusted_proxies", "trust", "state", "keys", "redis", "journal", "limits", "identity_providers", "targets",
+	} {
+		if top[key] != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// configOf is the configuration that the trusts of a document are for: that of all
+// documents, with what its own blocks configure.
+func configOf(t *testing.T, name string, all []block) gateway.Config {
+	t.Helper()
+	var whole map[string]any
+	if err := yaml.Unmarshal([]byte(docsConfig), &whole); err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range all {
+		var top map[string]any
+		if b.lang != "yaml" || yaml.Unmarshal([]byte(b.text), &top) != nil || !configures(top) {
+			continue
+		}
+		for _, part := range []string{"identity_providers", "targets"} {
+			own, _ := top[part].(map[string]any)
+			into, ok := whole[part].(map[string]any)
+			if !ok {
+				t.Fatalf("%s is no map", part)
+			}
+			maps.Copy(into, own)
+		}
+	}
+	text, err := yaml.Marshal(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, findings := gateway.ParseConfig(name, text, docsVariable, docsFile)
+	if findings.HasErrors() {
+		t.Errorf("%s: its configurations together: %s", name, findings)
+		config, findings = gateway.ParseConfig(name, []byte(docsConfig), nil, docsFile)
+		if findings.HasErrors() {
+			t.Fatal(findings)
+		}
+	}
+	return config
 }
 
 var (
