@@ -94,7 +94,7 @@ const realTrust = `name: real
 owner: team@acme.test
 purpose: clients of a provider that we did not write
 from: real
-match: {client_id: [RS256, PS256, ES256]}
+match: {client_id: [RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA]}
 grants:
   - {to: t1, scopes: [read]}
   - {to: t9068, scopes: [read]}
@@ -124,13 +124,18 @@ targets:
 `
 }
 
+// everyAlgorithm is each that an identity provider may be configured for.
+func everyAlgorithm() []string {
+	return []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+}
+
 // TestRealProviderAndRelyingParties is an exchange with neither end of ours: a
 // provider's tokens go in, and what comes out is verified by two libraries that
 // know nothing of us but the issuer's URL.
 func TestRealProviderAndRelyingParties(t *testing.T) {
 	t.Parallel()
 	p := startOpenIDProvider(t)
-	r := rig.New(t, rig.Setup{Config: realConfig(t, p, "[RS256, PS256, ES256]"), Trusts: map[string]string{"real.yaml": realTrust}})
+	r := rig.New(t, rig.Setup{Config: realConfig(t, p, "["+strings.Join(everyAlgorithm(), ", ")+"]"), Trusts: map[string]string{"real.yaml": realTrust}})
 	serveRig(t, r)
 	found, err := relying.NewProvider(t.Context(), r.URL)
 	if err != nil {
@@ -141,7 +146,7 @@ func TestRealProviderAndRelyingParties(t *testing.T) {
 	if err != nil {
 		t.Fatalf("our key set: %v", err)
 	}
-	for _, alg := range []string{"RS256", "PS256", "ES256"} {
+	for _, alg := range everyAlgorithm() {
 		t.Run(alg, func(t *testing.T) {
 			token := p.fetch(alg, "https://gw.test")
 			a := r.Exchange(token)

@@ -7,8 +7,8 @@
 //
 //   {"issuer":"http://127.0.0.1:PORT","token_endpoint":"...","jwks_uri":"..."}
 //
-// A client is named after the algorithm that signs its tokens (RS256, PS256,
-// ES256); its secret is "secret". The token's aud is the resource asked for:
+// A client is named after the algorithm that signs its tokens (all of RFC 7518
+// section 3.1 that are asymmetric, and EdDSA); its secret is "secret". The token's aud is the resource asked for:
 //
 //   curl -u ES256:secret -d grant_type=client_credentials \
 //     -d resource=https://id.acme.example http://127.0.0.1:PORT/token
@@ -21,15 +21,18 @@ import { createServer } from 'node:http';
 
 import { Provider } from 'oidc-provider';
 
-const ALGS = ['RS256', 'PS256', 'ES256'];
+const ALGS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA'];
+const CURVES = { ES256: 'P-256', ES384: 'P-384', ES512: 'P-521' };
 const TOKEN_SECONDS = 300;
 
 // One key for each algorithm: a key set as providers publish it, where alg and
 // kid single out the key.
 function signingKey(alg) {
-  const pair = alg.startsWith('ES')
-    ? generateKeyPairSync('ec', { namedCurve: 'P-256' })
-    : generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const pair = alg === 'EdDSA'
+    ? generateKeyPairSync('ed25519')
+    : alg in CURVES
+      ? generateKeyPairSync('ec', { namedCurve: CURVES[alg] })
+      : generateKeyPairSync('rsa', { modulusLength: 2048 });
   return { ...pair.privateKey.export({ format: 'jwk' }), use: 'sig', alg, kid: `test-${alg}` };
 }
 
