@@ -7,11 +7,18 @@ import (
 	"slices"
 
 	"cambio/providers/aws"
+	"cambio/providers/codefresh"
+	"cambio/providers/fly"
 	"cambio/providers/gcp"
 	"cambio/providers/github"
+	"cambio/providers/harness"
+	"cambio/providers/jenkins"
 	"cambio/providers/jwt"
 	"cambio/providers/kubernetes"
 	"cambio/providers/oidc"
+	"cambio/providers/pulumi"
+	"cambio/providers/semaphore"
+	"cambio/providers/vercel"
 	"cambio/trust"
 )
 
@@ -22,6 +29,13 @@ func platforms() map[string]func() oidc.Platform {
 		"github-actions": github.Platform,
 		"kubernetes":     kubernetes.Platform,
 		"gcp":            gcp.Platform,
+		"harness":        harness.Platform,
+		"codefresh":      codefresh.Platform,
+		"semaphore":      semaphore.Platform,
+		"vercel":         vercel.Platform,
+		"fly-io":         fly.Platform,
+		"jenkins":        jenkins.Platform,
+		"pulumi":         pulumi.Platform,
 		"oidc":           oidc.Generic,
 	}
 }

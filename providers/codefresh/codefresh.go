@@ -1,0 +1,119 @@
+// Package codefresh describes the tokens of Codefresh pipelines.
+package codefresh
+
+import (
+	"errors"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"cambio/providers/oidc"
+	"cambio/trust"
+)
+
+// Platform is configuration type codefresh. One issuer speaks for all accounts;
+// account_id and pipeline_id are ids that Codefresh gives and never gives again.
+//
+// The audience is Codefresh's own and the same for every relying party, so a token
+// that was shown to one of them could be shown to us: see [oidc.Facts].
+func Platform() oidc.Platform {
+	text := trust.Claim{Type: trust.StringClaim}
+	always := trust.Claim{Type: trust.StringClaim, Always: true}
+	chosen := trust.Claim{Type: trust.StringClaim, Chosen: true}
+	claims := oidc.StandardClaims()
+	for name, c := range map[string]trust.Claim{
+		"account_id":    always,
+		"account_name":  {Type: trust.StringClaim, PinnedBy: "account_id"},
+		"pipeline_id":   {Type: trust.StringClaim, Always: true, OwnedBy: "account_id"},
+		"pipeline_name": {Type: trust.StringClaim, PinnedBy: "pipeline_id"},
+		"workflow_id":   text,
+		"initiator":     chosen, // who ran it by hand
+		"scm_repo_url":  text,
+		"scm_user_name": chosen,
+		"scm_ref":       chosen, // without refs/: a branch and a tag look alike
+		pullRequest:     chosen, // only for pull requests
+	} {
+		claims[name] = c
+	}
+	return oidc.Platform{
+		Platform: trust.Platform{
+			Name:    "codefresh",
+			Claims:  claims,
+			Anchors: []string{"pipeline_id", "account_id"},
+			Gates:   []string{"scm_ref"},
+			Lint:    lint,
+			Journal: []string{
+				"iss", "iat", "exp", "account_id", "account_name", "pipeline_id", "pipeline_name", "workflow_id",
+				"scm_repo_url", "scm_ref", pullRequest,
+			},
+			Sample: map[string]any{
+				"iss":           "https://oidc.codefresh.io",
+				"aud":           "https://g.codefresh.io",
+				"sub":           "account:5f30ebd30312313ae7f17948:pipeline:64f0c40800aafd14555663aa:scm_repo_url:https://github.com/acme/payments:scm_user_name:octocat:scm_ref:main",
+				"iat":           int64(1795320000),
+				"exp":           int64(1795320300),
+				"account_id":    "5f30ebd30312313ae7f17948",
+				"account_name":  "acme",
+				"pipeline_id":   "64f0c40800aafd14555663aa",
+				"pipeline_name": "payments/deploy",
+				"workflow_id":   "64f447c02199f90300012345",
+				"scm_repo_url":  "https://github.com/acme/payments",
+				"scm_user_name": "octocat",
+				"scm_ref":       "main",
+			},
+		},
+		Issuer:   "https://oidc.codefresh.io",
+		Algs:     []string{"RS256"},
+		TokenUse: trust.Once, // a build asks for a fresh one as often as it likes
+		// They live five minutes; an older one was kept for another use.
+		MaxAge:     10 * time.Minute,
+		Typ:        []string{"jwt"},
+		Workload:   []oidc.Segment{{Claim: "account_id"}, {Claim: "pipeline_id"}},
+		Check:      check,
+		IssuerForm: regexp.MustCompile(`^https://oidc\.codefresh\.io$`),
+		Facts: oidc.Facts{
+			Title:    "Codefresh",
+			Evidence: oidc.FromDocs,
+			Source:   "https://github.com/codefresh-io/docs.codefresh.io/blob/007f61c028b49e21f6442e7c0d660d4f7f4bd455/_docs/integrations/oidc-pipelines.md",
+			Obtain:   "Asks CF_OIDC_REQUEST_URL with CF_OIDC_REQUEST_TOKEN, both of which each build has.",
+			Page:     "codefresh.md",
+			Risks: []string{
+				"The audience is the same for every relying party (https://g.codefresh.io): whoever else is shown a token can show it here within five minutes.",
+				"A build of a pull request has the same ids, and scm_ref is the branch that its author named: it differs by scm_pull_request_target_branch alone.",
+				"scm_ref has no refs/ before it, so that a branch and a tag look alike.",
+			},
+		},
+	}
+}
+
+// pullRequest is the claim that only builds of pull requests have.
+const pullRequest = "scm_pull_request_target_branch"
+
+// check compares sub with the ids that it repeats. What follows them holds URLs
+// and names with colons, and is not taken apart.
+func check(claims map[string]any) error {
+	sub, _ := claims["sub"].(string)
+	account, _ := claims["account_id"].(string)
+	pipeline, _ := claims["pipeline_id"].(string)
+	rest, ok := strings.CutPrefix(sub, "account:"+account+":pipeline:"+pipeline)
+	if !ok || rest != "" && rest[0] != ':' {
+		return errors.New("sub and the id claims name different pipelines")
+	}
+	return nil
+}
+
+// lint finds trusts that a pull request could pass: the claim that tells it apart
+// is there or not, and no value of it could be guarded.
+func lint(t trust.Trust) []trust.Remark {
+	aware := slices.ContainsFunc(t.Match, func(l trust.MatchLine) bool { return l.Claim.ID() == "/"+pullRequest }) ||
+		slices.ContainsFunc(t.When, func(c trust.Condition) bool { return strings.Contains(c.Source, pullRequest) })
+	if aware {
+		return nil
+	}
+	return []trust.Remark{{
+		ID: "outsider-code", At: t.At, Field: "when",
+		Message: "a build of a pull request has these claims too, with its author's branch as scm_ref",
+		Fix:     `when: ['!("` + pullRequest + `" in claims)'], or match it where pull requests are meant`,
+	}}
+}
