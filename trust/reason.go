@@ -36,12 +36,16 @@ const (
 	ReasonJWKSUnavailable   Reason = "jwks-unavailable"          // 503: the provider's key set cannot be fetched
 	ReasonJWKSStale         Reason = "jwks-stale"                // 503: the key set is older than may be used, and cannot be refreshed
 	ReasonDiscoveryMismatch Reason = "issuer-discovery-mismatch" // 503: the discovery document names another issuer
+	ReasonReviewRefused     Reason = "review-refused"            // the cluster says that a proven token is no longer good, or does not clearly say yes
+	ReasonReviewUnavailable Reason = "review-unavailable"        // 503: the cluster that is asked about tokens did not answer
 	ReasonFormInvalid       Reason = "form-invalid"              // the form lacks, repeats or misspells a parameter
 	ReasonGrantType         Reason = "grant"                     // grant_type is not token exchange
 	ReasonTokenType         Reason = "token-type"                // subject_token_type or requested_token_type is none that is served
 	ReasonAudienceRepeated  Reason = "audience-repeated"         // audience is given twice
 	ReasonClientAuth        Reason = "client-authentication"     // an Authorization header came with the exchange
 	ReasonRateLimited       Reason = "rate-limited"              // 429: too many requests of one address or workload
+	ReasonCertifyMismatch   Reason = "certify-mismatch"          // something to certify came for a target that certifies nothing, or none for one that does
+	ReasonCertifyInvalid    Reason = "certify-invalid"           // the certificate request or public key cannot be certified
 	ReasonPanic             Reason = "internal"                  // 500: a fault of ours
 )
 

@@ -52,26 +52,15 @@ func newFetcher(p Provider, keysHosts []string, resolver Resolver, flights chan 
 	if f.discovery == "" && f.keys == "" {
 		f.discovery = strings.TrimSuffix(p.Issuer, "/") + "/.well-known/openid-configuration"
 	}
-	// No switch turns the verification of certificates off (CVE-2022-31105).
-	pool, err := roots(p.CA)
+	transport, err := guarded(p, resolver)
 	if err != nil {
 		return nil, err
 	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
-	g := guard{resolver: resolver, rules: p.Dial, loopback: p.InsecureLoopback}
 	f.client = &http.Client{
 		// A redirect would let whoever answers choose where we call next, and
 		// whose keys we take (CVE-2026-49478).
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport: &http.Transport{
-			Proxy:                  nil, // a proxy would dial past the guard
-			DialContext:            g.dial,
-			TLSClientConfig:        config,
-			TLSHandshakeTimeout:    fetchTotal,
-			DisableKeepAlives:      true,
-			DisableCompression:     true, // 512 KiB are what comes over the wire
-			MaxResponseHeaderBytes: 64 << 10,
-		},
+		Transport:     transport,
 	}
 	return f, nil
 }

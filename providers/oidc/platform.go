@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"net/http"
 	"regexp"
 	"time"
 
@@ -33,6 +34,10 @@ type Platform struct {
 	// LocalIssuer reports issuers that many installations have alike, so that
 	// only pinned keys or a dial rule say which is meant. May be nil.
 	LocalIssuer func(issuer string) bool
+	// Reviewer makes who is asked whether a proven token is still good, where the
+	// configuration says so; the transport reaches what it lets it. It calls nobody.
+	// nil: nobody can be asked.
+	Reviewer func(r Review, transport http.RoundTripper) (Reviewer, error)
 	// Generic lets the configuration declare anchors and the workload id.
 	Generic bool
 

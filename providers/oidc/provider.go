@@ -88,6 +88,14 @@ func Check(p Provider, platform Platform) []Problem {
 			problems = append(problems, *problem)
 		}
 	}
+	if p.Review != nil {
+		if problem := CheckURL("token_review", p.Review.URL, p.InsecureLoopback, p.Dial); problem != nil {
+			problems = append(problems, *problem)
+		}
+		if platform.Reviewer == nil {
+			add(FindingSetting, "token_review", "this platform has nobody to ask about tokens")
+		}
+	}
 	if len(p.Audiences) == 0 || slices.Contains(p.Audiences, "") {
 		add(FindingSetting, "audience", "an audience is required: without one, any token of the issuer would do")
 	}

@@ -43,6 +43,7 @@ type provider struct {
 	segments    []Segment
 	keys        *source
 	verifier    *gooidc.IDTokenVerifier
+	review      Reviewer // nil: nobody is asked
 }
 
 // New returns the set of these providers. It calls none of them: a gateway
@@ -106,6 +107,10 @@ func newProvider(cfg Config, c Provider, flights chan struct{}) (*provider, erro
 		}
 		p.keys.fetch = f.fetch
 	}
+	var err error
+	if p.review, err = newReviewer(c, platform, cfg.Resolver); err != nil {
+		return nil, err
+	}
 	// Audience and times are checked here, with the provider's clock skew:
 	// go-oidc has none for exp, five minutes for nbf, and ignores iat.
 	p.verifier = gooidc.NewVerifier(c.Issuer, p.keys, &gooidc.Config{
@@ -146,6 +151,10 @@ func (s *Set) Verify(ctx context.Context, raw string) (exchange.Proof, error) {
 		}
 		return proof, a.err
 	}
+	var asked []string
+	if p.review != nil {
+		asked = p.reviewed(rawAudiences(t.claims)) // prove makes them bare
+	}
 	proof, err = p.prove(t, s.now())
 	if err != nil {
 		return proof, err
@@ -154,6 +163,12 @@ func (s *Set) Verify(ctx context.Context, raw string) (exchange.Proof, error) {
 		// The library matches names without case: a payload with both "sub" and
 		// "SUB" has two meanings, and we take neither.
 		return proof, exchange.Refuse(trust.ReasonClaimInvalid, errors.New("go-oidc reads the claims differently"))
+	}
+	if p.review != nil {
+		// Last of all: only who holds a good token has us call anybody.
+		if err := p.review(ctx, Proven{Token: exchange.Secret(raw), Audiences: asked, Subject: proof.Subject, Claims: proof.Claims}); err != nil {
+			return proof, err
+		}
 	}
 	return proof, nil
 }
