@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"cambio/providers/aws"
+	"cambio/providers/azure"
 	"cambio/providers/codefresh"
 	"cambio/providers/fly"
 	"cambio/providers/gcp"
@@ -37,6 +38,8 @@ func platforms() map[string]func() oidc.Platform {
 		"jenkins":        jenkins.Platform,
 		"pulumi":         pulumi.Platform,
 		"oidc":           oidc.Generic,
+		"aws":            aws.Platform,
+		"azure":          azure.Platform,
 	}
 }
 

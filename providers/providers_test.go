@@ -80,7 +80,7 @@ func TestCatalogue(t *testing.T) {
 				if _, ok := p.Aliases[claim]; !ok && p.Claims[claim].Type == "" {
 					t.Errorf("the sample's %s is not in the table", claim)
 				} else if ok {
-					if w, _ := at(p.Sample, p.Aliases[claim]); w != v {
+					if w, _ := at(p.Sample, p.Aliases[claim]); !cmp.Equal(w, v) {
 						t.Errorf("the sample's alias %s differs", claim)
 					}
 				}
@@ -103,7 +103,7 @@ func at(claims map[string]any, path string) (any, bool) {
 	for _, step := range strings.Split(path[1:], "/") {
 		m, _ := v.(map[string]any)
 		var ok bool
-		if v, ok = m[step]; !ok {
+		if v, ok = m[strings.NewReplacer("~1", "/", "~0", "~").Replace(step)]; !ok {
 			return nil, false
 		}
 	}
