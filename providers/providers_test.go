@@ -167,7 +167,66 @@ func TestPlatforms(t *testing.T) {
 		"kubernetes alias faked": {"", func(c map[string]any) { delete(c, "kubernetes.io"); c["namespace"] = "payments" }, trust.ReasonWorkloadClaim},
 		"gcp":                    {"spiffe://gw.test/p-1/113000000000000000001", nil, ""},
 		"gcp access token":       {"spiffe://gw.test/p-1/113000000000000000001", func(c map[string]any) { c["aud"] = "113" }, trust.ReasonAudMismatch},
-		"oidc":                   {"spiffe://gw.test/p-1/workload", nil, ""},
+		"harness":                {"spiffe://gw.test/p-1/px7xd_5fBFRCi-pfWPYXVjvw/default/payments/deploy", nil, ""},
+		"harness shorter sub":    {"spiffe://gw.test/p-1/px7xd_5fBFRCi-pfWPYXVjvw/default/payments/deploy", func(c map[string]any) { c["sub"] = "account/px7xd_BFRCi-pfWPYXVjvw" }, ""},
+		"harness older sub":      {"spiffe://gw.test/p-1/px7xd_5fBFRCi-pfWPYXVjvw/default/payments/deploy", func(c map[string]any) { c["sub"] = "deploy" }, ""},
+		"harness null":           {"", func(c map[string]any) { c["sub"] = "x"; c["pipeline_id"] = nil }, trust.ReasonWorkloadClaim},
+		"harness null and sub":   {"", func(c map[string]any) { c["pipeline_id"] = nil }, trust.ReasonClaimInvalid},
+		"harness empty":          {"", func(c map[string]any) { c["sub"] = "x"; c["project_id"] = "" }, trust.ReasonWorkloadClaim},
+		"harness number":         {"", func(c map[string]any) { c["sub"] = "x"; c["organization_id"] = 7 }, trust.ReasonWorkloadClaim},
+		"harness other project":  {"spiffe://gw.test/p-1/px7xd_5fBFRCi-pfWPYXVjvw/default/web/deploy", func(c map[string]any) { c["project_id"] = "web" }, trust.ReasonClaimInvalid},
+		"harness other account":  {"spiffe://gw.test/p-1/other/default/payments/deploy", func(c map[string]any) { c["account_id"] = "other" }, trust.ReasonClaimInvalid},
+		"harness sub twice":      {"spiffe://gw.test/p-1/px7xd_5fBFRCi-pfWPYXVjvw/default/payments/deploy", func(c map[string]any) { c["sub"] = c["sub"].(string) + ":pipeline/deploy" }, trust.ReasonClaimInvalid},
+		"harness sub with more":  {"spiffe://gw.test/p-1/px7xd_5fBFRCi-pfWPYXVjvw/default/payments/deploy", func(c map[string]any) { c["sub"] = c["sub"].(string) + ":stage/x" }, trust.ReasonClaimInvalid},
+		"codefresh":              {"spiffe://gw.test/p-1/5f30ebd30312313ae7f17948/64f0c40800aafd14555663aa", nil, ""},
+		"codefresh cron": {"spiffe://gw.test/p-1/5f30ebd30312313ae7f17948/64f0c40800aafd14555663aa", func(c map[string]any) {
+			c["sub"] = "account:5f30ebd30312313ae7f17948:pipeline:64f0c40800aafd14555663aa"
+		}, ""},
+		"codefresh longer id": {"spiffe://gw.test/p-1/5f30ebd30312313ae7f17948/64f0c40800aafd14555663a", func(c map[string]any) { c["pipeline_id"] = "64f0c40800aafd14555663a" }, trust.ReasonClaimInvalid},
+		"codefresh pipeline":  {"spiffe://gw.test/p-1/5f30ebd30312313ae7f17948/1", func(c map[string]any) { c["pipeline_id"] = "1" }, trust.ReasonClaimInvalid},
+		"codefresh account":   {"spiffe://gw.test/p-1/1/64f0c40800aafd14555663aa", func(c map[string]any) { c["account_id"] = "1" }, trust.ReasonClaimInvalid},
+		"codefresh null":      {"", func(c map[string]any) { c["account_id"] = nil }, trust.ReasonClaimInvalid},
+		"codefresh no ids": {"", func(c map[string]any) {
+			delete(c, "account_id")
+			delete(c, "pipeline_id")
+			c["sub"] = "account::pipeline:"
+		}, trust.ReasonWorkloadClaim},
+		"codefresh old": {"spiffe://gw.test/p-1/5f30ebd30312313ae7f17948/64f0c40800aafd14555663aa", func(c map[string]any) { c["iat"] = now.Unix() - 631 }, trust.ReasonTooOld},
+		"semaphore":     {"spiffe://gw.test/p-1/d7dd33ad-9317-498c-9cc6-51c250749be7/936a5312-a3b8-4921-8b3f-2cec8baac574", nil, ""},
+		"semaphore pull request": {"spiffe://gw.test/p-1/d7dd33ad-9317-498c-9cc6-51c250749be7/936a5312-a3b8-4921-8b3f-2cec8baac574", func(c map[string]any) {
+			c["sub"] = "org:acme:project:936a5312-a3b8-4921-8b3f-2cec8baac574:repo:payments:ref_type:pull-request:ref:refs/pull/7/merge"
+			c["ref_type"], c["ref"], c["pr"], c["pr_branch"] = "pull-request", "refs/pull/7/merge", "7", "feature"
+		}, ""},
+		"semaphore filtered":        {"spiffe://gw.test/p-1/d7dd33ad-9317-498c-9cc6-51c250749be7/936a5312-a3b8-4921-8b3f-2cec8baac574", func(c map[string]any) { delete(c, "repo") }, ""},
+		"semaphore filtered, other": {"spiffe://gw.test/p-1/d7dd33ad-9317-498c-9cc6-51c250749be7/1", func(c map[string]any) { delete(c, "repo"); c["prj_id"] = "1" }, trust.ReasonClaimInvalid},
+		"semaphore other project":   {"spiffe://gw.test/p-1/d7dd33ad-9317-498c-9cc6-51c250749be7/1", func(c map[string]any) { c["prj_id"] = "1" }, trust.ReasonClaimInvalid},
+		"semaphore other ref":       {"spiffe://gw.test/p-1/d7dd33ad-9317-498c-9cc6-51c250749be7/936a5312-a3b8-4921-8b3f-2cec8baac574", func(c map[string]any) { c["ref"] = "refs/heads/x" }, trust.ReasonClaimInvalid},
+		"semaphore other org":       {"spiffe://gw.test/p-1/d7dd33ad-9317-498c-9cc6-51c250749be7/936a5312-a3b8-4921-8b3f-2cec8baac574", func(c map[string]any) { c["org"] = "evil" }, trust.ReasonClaimInvalid},
+		"semaphore no id":           {"", func(c map[string]any) { c["org_id"] = "" }, trust.ReasonWorkloadClaim},
+		"semaphore at a day's end":  {"spiffe://gw.test/p-1/d7dd33ad-9317-498c-9cc6-51c250749be7/936a5312-a3b8-4921-8b3f-2cec8baac574", func(c map[string]any) { c["iat"], c["exp"] = now.Unix()-86300, now.Unix()+100 }, ""},
+		"vercel":                    {"spiffe://gw.test/p-1/team_5f7Gw5ZMzpQA8h90F832KGp7nw/prj_5fRej9WaMNRbffVgfnKQpBxYxc", nil, ""},
+		"vercel other owner":        {"spiffe://gw.test/p-1/team_5f7Gw5ZMzpQA8h90F832KGp7nw/prj_5fRej9WaMNRbffVgfnKQpBxYxc", func(c map[string]any) { c["owner"] = "evil" }, trust.ReasonClaimInvalid},
+		"vercel other project":      {"spiffe://gw.test/p-1/team_5f7Gw5ZMzpQA8h90F832KGp7nw/prj_5fRej9WaMNRbffVgfnKQpBxYxc", func(c map[string]any) { c["project"] = "other" }, trust.ReasonClaimInvalid},
+		"vercel preview poses":      {"spiffe://gw.test/p-1/team_5f7Gw5ZMzpQA8h90F832KGp7nw/prj_5fRej9WaMNRbffVgfnKQpBxYxc", func(c map[string]any) { c["sub"] = "owner:acme:project:website:environment:preview" }, trust.ReasonClaimInvalid},
+		"vercel no name":            {"spiffe://gw.test/p-1/team_5f7Gw5ZMzpQA8h90F832KGp7nw/prj_5fRej9WaMNRbffVgfnKQpBxYxc", func(c map[string]any) { delete(c, "owner") }, trust.ReasonClaimInvalid},
+		"vercel null":               {"", func(c map[string]any) { c["owner_id"] = nil }, trust.ReasonWorkloadClaim},
+		"fly-io":                    {"spiffe://gw.test/p-1/29873298/3671581", nil, ""},
+		"fly-io number":             {"", func(c map[string]any) { c["app_id"] = 3671581 }, trust.ReasonWorkloadClaim},
+		"fly-io other app":          {"spiffe://gw.test/p-1/29873298/3671581", func(c map[string]any) { c["app_name"] = "web" }, trust.ReasonClaimInvalid},
+		"fly-io other organization": {"spiffe://gw.test/p-1/29873298/3671581", func(c map[string]any) { c["org_name"] = "evil" }, trust.ReasonClaimInvalid},
+		"fly-io other machine":      {"spiffe://gw.test/p-1/29873298/3671581", func(c map[string]any) { c["machine_name"] = "m" }, trust.ReasonClaimInvalid},
+		"fly-io no name":            {"spiffe://gw.test/p-1/29873298/3671581", func(c map[string]any) { delete(c, "machine_name") }, trust.ReasonClaimInvalid},
+		"jenkins":                   {"spiffe://gw.test/p-1/https_3a_2f_2fjenkins.acme.example_2fjob_2fpayments_2fjob_2fdeploy_2f", nil, ""},
+		"jenkins no build":          {"spiffe://gw.test/p-1/https_3a_2f_2fjenkins.acme.example_2fjob_2fpayments_2fjob_2fdeploy_2f", func(c map[string]any) { delete(c, "build_number") }, ""},
+		"jenkins empty":             {"", func(c map[string]any) { c["sub"] = "" }, trust.ReasonSubInvalid},
+		"pulumi":                    {"spiffe://gw.test/p-1/7f1d7a44-7d0c-4bb5-8f3a-1c6a3e1f9b20/0b6f5c1e-5a0d-4d55-9a55-2f3c9b0f6d11", nil, ""},
+		"pulumi other environment":  {"spiffe://gw.test/p-1/7f1d7a44-7d0c-4bb5-8f3a-1c6a3e1f9b20/e", func(c map[string]any) { c["https://pulumi.com/current_env_id"] = "e" }, trust.ReasonClaimInvalid},
+		"pulumi other organization": {"spiffe://gw.test/p-1/o/0b6f5c1e-5a0d-4d55-9a55-2f3c9b0f6d11", func(c map[string]any) { c["https://pulumi.com/org_id"] = "o" }, trust.ReasonClaimInvalid},
+		"pulumi an alias is no claim": {"", func(c map[string]any) {
+			delete(c, "https://pulumi.com/org_id")
+			c["org_id"], c["sub"] = "7f1d7a44-7d0c-4bb5-8f3a-1c6a3e1f9b20", "pulumi:org::env:0b6f5c1e-5a0d-4d55-9a55-2f3c9b0f6d11"
+		}, trust.ReasonWorkloadClaim},
+		"oidc": {"spiffe://gw.test/p-1/workload", nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			typ, _, _ := strings.Cut(name, " ")
@@ -184,7 +243,7 @@ func TestPlatforms(t *testing.T) {
 			s, err := providers.New(oidc.Config{
 				TrustDomain: "gw.test", Now: func() time.Time { return now }, Log: slog.New(slog.DiscardHandler),
 				Providers: []oidc.Provider{{
-					Name: "p-1", Type: typ, Issuer: platform.Sample["iss"].(string), Audiences: []string{"https://id.acme.example"}, JWKSFile: key.set("k"),
+					Name: "p-1", Type: typ, Issuer: platform.Sample["iss"].(string), Audiences: []string{audienceOf(platform)}, JWKSFile: key.set("k"),
 				}},
 			})
 			if err != nil {
@@ -213,6 +272,15 @@ func TestPlatforms(t *testing.T) {
 			}
 		})
 	}
+}
+
+// audienceOf is the audience of the platform's sample: not everywhere is it the
+// workload's to choose.
+func audienceOf(p oidc.Platform) string {
+	if list, ok := p.Sample["aud"].([]any); ok {
+		return list[0].(string)
+	}
+	return p.Sample["aud"].(string)
 }
 
 // refusesTyp: only the generic platform takes access tokens.
