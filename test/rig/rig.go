@@ -26,6 +26,7 @@ import (
 
 	"cambio/audit"
 	"cambio/gateway"
+	"cambio/providers"
 	"cambio/providers/oidc"
 	"cambio/standin"
 )
@@ -107,6 +108,7 @@ type Setup struct {
 	Server      string            // lines added at the top level, such as "trusted_proxies: [127.0.0.1/32]"
 	Provider1   string            // lines added to the identity provider iss1, such as "algs: [ES256]"
 	Provider2   string            // the same for iss2
+	Providers   string            // lines added to the identity providers, such as "gitlab: {type: gitlab-ci, ...}"
 	Targets     string            // lines added to the targets, such as "aws-prod: {type: aws, ...}"
 	Peer        *Rig              // the other replica: clock and identity providers are its own
 	Trusts      map[string]string // file name to document; default: tr1.yaml and tr2.yaml
@@ -214,6 +216,7 @@ identity_providers:
     claims: {project: {type: string, anchor: true}}
     insecure_loopback: true
 ` + extra(r.setup.Provider2) + `
+` + indented("  ", r.setup.Providers) + `
 targets:
   t1: {type: jwt, audience: "api://t1", max_ttl: 1h}
   t2: {type: jwt, audience: "api://t2", max_ttl: 1h}
@@ -306,6 +309,63 @@ func (r *Rig) Token(changes map[string]any) string {
 		r.T.Fatal(err)
 	}
 	return r.Sign(r.ISS1, standin.JWS{Payload: payload, Key: "k1", Alg: "RS256"})
+}
+
+// Sample is a good token of a platform of the catalogue with these changes, now and
+// for this audience, signed by k1 of the identity provider, which is its issuer. A
+// nil value removes a claim; one whose name begins with a slash is a JSON pointer.
+func (r *Rig) Sample(platform string, p *standin.IdentityProvider, audience string, changes map[string]any) string {
+	r.T.Helper()
+	table, ok := providers.Platform(platform)
+	if !ok {
+		r.T.Fatalf("no platform %s", platform)
+	}
+	claims := map[string]any{}
+	for name, v := range table.Sample {
+		if _, alias := table.Aliases[name]; !alias {
+			claims[name] = v
+		}
+	}
+	now := r.Clock.Now().Unix()
+	claims["iss"], claims["aud"], claims["iat"], claims["exp"] = p.Issuer(), audience, now, now+300
+	if _, has := claims["nbf"]; has {
+		claims["nbf"] = now
+	}
+	if _, has := claims["jti"]; has {
+		claims["jti"] = rand.Text()
+	}
+	payload, err := json.Marshal(claims) // a copy, so that the catalogue's own maps stay as they are
+	if err == nil {
+		claims = map[string]any{}
+		err = json.Unmarshal(payload, &claims)
+	}
+	if err != nil {
+		r.T.Fatal(err)
+	}
+	for name, v := range changes {
+		into, last := claims, name
+		if strings.HasPrefix(name, "/") {
+			steps := strings.Split(name[1:], "/")
+			for _, step := range steps[:len(steps)-1] {
+				into, _ = into[unescaped(step)].(map[string]any)
+			}
+			last = unescaped(steps[len(steps)-1])
+		}
+		if v == nil {
+			delete(into, last)
+			continue
+		}
+		into[last] = v
+	}
+	if payload, err = json.Marshal(claims); err != nil {
+		r.T.Fatal(err)
+	}
+	return r.Sign(p, standin.JWS{Payload: payload, Key: "k1", Alg: "RS256"})
+}
+
+// unescaped is a step of a JSON pointer (RFC 6901 section 4).
+func unescaped(step string) string {
+	return strings.NewReplacer("~1", "/", "~0", "~").Replace(step)
 }
 
 // Sign signs with an identity provider's key; an empty header is made from Key
