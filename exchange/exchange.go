@@ -28,9 +28,10 @@ type Request struct {
 	SubjectType  SubjectType
 	Certificates []*x509.Certificate // of the caller's TLS connection; nobody has verified them
 	Ask          trust.Request
-	// Certify is what the workload wants certified, as it sent it: a certificate
-	// request (RFC 2986), or an SSH public key; "" for most targets.
+	// Certify is what the workload wants certified, as it sent it, and Certifies what
+	// it says that this is; both "" for most targets.
 	Certify        string
+	Certifies      Certifies
 	CredentialType string // requested_token_type, or ""
 	DryRun         bool   // judge only; nothing is reserved or issued
 	// RefusedAs is the code for a token that is refused itself: InvalidGrant where

@@ -23,6 +23,18 @@ type Target struct {
 	// asks, so it lives a few minutes whatever the credential does, and the outcome
 	// is durable before the credential leaves.
 	Cloud bool
+	// Certifies is what the target's orders certify. Such a credential is a
+	// certificate of ours for a key that the workload alone holds: it is made here,
+	// as a JWT of ours is, and named by the decision; but it lives for what the grant
+	// gives, whatever the subject token does, as nobody can use it by seeing it.
+	Certifies Certifies
+	// Certifiable says why a certificate cannot be made of what the workload sent, in
+	// words that go on from "The parameter x"; it repeats nothing of it. It is pure.
+	// Required with Certifies.
+	Certifiable func(string) error
+	// Handle is what the credential of an order with this ID is called where it is
+	// used, such as a certificate's serial number; nil: the ID itself.
+	Handle func(id string) string
 	// TrustSubject, where it is set, is put before the trust's name to form the sub
 	// of our JWT; else sub is the workload id.
 	TrustSubject string
@@ -56,15 +68,15 @@ const (
 // Order asks a Minter for one credential. Its decision is durable and already
 // names what is to be issued.
 type Order struct {
-	ID       string // jti of the JWT that we sign, 128 random bits
+	ID       string // 128 random bits in base64url: the jti of the JWT that we sign, or what a certificate's serial number is made of
 	Decision string // the decision's id
 	Trust    string // the trust that allowed it
 	Identity trust.Identity
 	Grant    trust.Grant
 	Issued   time.Time // whole seconds
-	Expires  time.Time // whole seconds; of the JWT that we sign
+	Expires  time.Time // whole seconds; of the JWT or certificate that we sign
 	Type     string    // issued_token_type
-	Certify  string    // what the workload wants certified, unverified; see [Request]
+	Certify  string    // what the workload wants certified; Target.Certifiable took it
 
 	target Target
 	issuer *issuer.Issuer
@@ -99,7 +111,7 @@ func (b *Broker) plan(a *attempt, now time.Time) (Order, error) {
 		lifetime = assertionLifetime
 	}
 	expires := issued.Add(lifetime)
-	if expires.After(end) {
+	if a.target.Certifies == CertifiesNothing && expires.After(end) {
 		expires = end.Truncate(time.Second)
 	}
 	o := Order{
@@ -126,8 +138,9 @@ func (o Order) credentialEnd() time.Time {
 	return o.Expires
 }
 
-// subject is what the JWT that we sign says of who asks.
-func (o Order) subject() string {
+// Subject is what we sign of who asks: the workload id, or where the target has it
+// so, the name of the trust. It is a SPIFFE ID.
+func (o Order) Subject() string {
 	if o.target.TrustSubject != "" {
 		return o.target.TrustSubject + o.Trust
 	}
@@ -140,7 +153,7 @@ func (o Order) subject() string {
 // signed.
 func (o Order) Assert(audience string, alg Alg) (Secret, error) {
 	c := issuer.Claims{
-		Type: issuer.JWT, Subject: o.subject(), Audience: audience, ID: o.ID,
+		Type: issuer.JWT, Subject: o.Subject(), Audience: audience, ID: o.ID,
 		IssuedAt: o.Issued, Expires: o.Expires,
 		Scope: joinScopes(o.Grant.Scopes), Extra: o.Grant.Claims,
 	}

@@ -131,6 +131,9 @@ func (b *Broker) judge(a *attempt) error {
 	if !target.serves(d.Grant, a.req.CredentialType) {
 		return &Error{Code: InvalidRequest, Reason: trust.ReasonTokenType}
 	}
+	if err := target.checkCertify(a.req); err != nil {
+		return err
+	}
 	a.target = target
 	if a.order, err = b.plan(a, now); err != nil {
 		return err
@@ -138,7 +141,7 @@ func (b *Broker) judge(a *attempt) error {
 	a.rec.Resource = d.Grant.Resource
 	a.rec.Scope = joinScopes(d.Grant.Scopes)
 	a.rec.TTL = int64(d.Grant.TTL / time.Second)
-	a.rec.Handle = a.order.ID
+	a.rec.Handle = target.named(a.order.ID)
 	a.rec.Expires = a.order.credentialEnd()
 	return nil
 }

@@ -257,7 +257,7 @@ func checkTarget(t TargetType) error {
 	}
 	for name, f := range t.Fields {
 		want, ok := known[name]
-		if !ok && f.Narrows == Opaque && slices.Contains([]FieldType{TemplateField, TemplatesField, StringsField, DocumentField}, f.Type) {
+		if !ok && f.Narrows == Opaque && slices.Contains([]FieldType{TemplateField, TemplatesField, StringField, StringsField, DocumentField}, f.Type) {
 			continue // handed on as it is
 		}
 		if !ok || f.Type != want.Type || f.Narrows != want.Narrows {

@@ -95,6 +95,9 @@ func (r *reader) extras(g *grantRule, t *rule, n *strictyaml.Node, target Target
 		case field.Type == TemplatesField:
 			f.keyed = true
 			f.templates, ok = r.manyTemplates(item, t)
+		case field.Type == StringField && field.Narrows == Opaque:
+			text := r.text(item, maxResource)
+			f.constant, ok = strings.Clone(text), text != ""
 		case field.Type == StringsField && field.Narrows == Opaque:
 			f.constant, ok = r.texts(item)
 		case field.Type == DocumentField:

@@ -38,14 +38,17 @@ const (
 	ReasonDiscoveryMismatch Reason = "issuer-discovery-mismatch" // 503: the discovery document names another issuer
 	ReasonReviewRefused     Reason = "review-refused"            // the cluster says that a proven token is no longer good, or does not clearly say yes
 	ReasonReviewUnavailable Reason = "review-unavailable"        // 503: the cluster that is asked about tokens did not answer
+	ReasonSPIFFEID          Reason = "spiffe-id-invalid"         // a SPIFFE ID is not written to the letter of the standard, names no workload, or is of another trust domain
+	ReasonCertMissing       Reason = "certificate-missing"       // the connection shows no client certificate
+	ReasonCertInvalid       Reason = "certificate-invalid"       // the certificate is not one that a workload shows: a CA's, for another use, or with contents that cannot be read in one way
+	ReasonCertUntrusted     Reason = "certificate-untrusted"     // no authority of the configuration vouches for the certificate
+	ReasonBundleRollback    Reason = "bundle-rollback"           // 503: a trust bundle is older than the one in force
 	ReasonFormInvalid       Reason = "form-invalid"              // the form lacks, repeats or misspells a parameter
 	ReasonGrantType         Reason = "grant"                     // grant_type is not token exchange
 	ReasonTokenType         Reason = "token-type"                // subject_token_type or requested_token_type is none that is served
 	ReasonAudienceRepeated  Reason = "audience-repeated"         // audience is given twice
 	ReasonClientAuth        Reason = "client-authentication"     // an Authorization header came with the exchange
 	ReasonRateLimited       Reason = "rate-limited"              // 429: too many requests of one address or workload
-	ReasonCertifyMismatch   Reason = "certify-mismatch"          // something to certify came for a target that certifies nothing, or none for one that does
-	ReasonCertifyInvalid    Reason = "certify-invalid"           // the certificate request or public key cannot be certified
 	ReasonPanic             Reason = "internal"                  // 500: a fault of ours
 )
 
@@ -67,6 +70,8 @@ const (
 	ReasonScopeMalformed   Reason = "scope-malformed"      // a scope that RFC 6749 does not allow
 	ReasonClaimMissing     Reason = "claim-missing"        // ${claims.x} of the grant names a claim that the token lacks
 	ReasonGrantUnfit       Reason = "grant-unfit"          // a value that the grant takes from a claim is one that the target refuses
+	ReasonCertifyMismatch  Reason = "certify-mismatch"     // something to certify came for a target that certifies nothing, or none for one that does
+	ReasonCertifyInvalid   Reason = "certify-invalid"      // the certificate request or public key cannot be certified
 	ReasonNonceRequired    Reason = "nonce-required"       // the trust wants a token that carries a nonce of ours
 	ReasonGuardrail        Reason = "guardrail"            // a guardrail forbids, or could not be evaluated
 	ReasonStopped          Reason = "stopped"              // a stop is in force

@@ -51,6 +51,7 @@ type form struct {
 	ttl           time.Duration
 	dryRun        bool
 	certify       string // what the caller wants certified
+	certifies     exchange.Certifies
 }
 
 // malformed refuses a form and names the parameter: the caller wrote it, so this
@@ -153,6 +154,7 @@ func knownParams() []string {
 		"grant_type", "subject_token", "subject_token_type", "actor_token", "actor_token_type", "audience",
 		"resource", "scope", "requested_token_type", "ttl", "trust", "dry_run", "client_id",
 		"client_assertion", "client_assertion_type", "client_secret", "assertion", "provider",
+		string(exchange.CertifiesRequest), string(exchange.CertifiesSSHKey),
 	}
 }
 
@@ -172,7 +174,7 @@ func normalise(v url.Values) (form, error) {
 	}
 	f := form{grant: g, token: v.Get(g.proof), target: v.Get("audience"), resource: v.Get("resource")}
 	for _, check := range []func(url.Values, *form) error{
-		checkTypes, checkActor, checkResource, checkScope, checkTTL, checkTrust, checkDryRun,
+		checkTypes, checkActor, checkResource, checkScope, checkTTL, checkTrust, checkDryRun, checkCertify,
 	} {
 		if err := check(v, &f); err != nil {
 			return form{}, err
@@ -304,6 +306,32 @@ func checkDryRun(v url.Values, f *form) error {
 	f.dryRun = true
 	if v.Get("dry_run") != "true" {
 		return malformed("dry_run", "must be true, or be left out")
+	}
+	return nil
+}
+
+// maxCertify is twice what a certificate request for an RSA key of 8192 bits has
+// as PEM, and four times such a key's SSH line, in bytes.
+const maxCertify = 8 << 10
+
+// checkCertify takes what is to be certified as it came; whether it can be is for
+// the target to say, once the caller is proven.
+func checkCertify(v url.Values, f *form) error {
+	for _, kind := range []exchange.Certifies{exchange.CertifiesRequest, exchange.CertifiesSSHKey} {
+		name := string(kind)
+		if !v.Has(name) {
+			continue
+		}
+		if f.certifies != exchange.CertifiesNothing {
+			return malformed(name, "must not stand beside "+string(f.certifies))
+		}
+		f.certify, f.certifies = v.Get(name), kind
+		if len(f.certify) > maxCertify {
+			return malformed(name, "is above 8 KiB")
+		}
+		if err := require(v, name); err != nil {
+			return err
+		}
 	}
 	return nil
 }

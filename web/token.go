@@ -216,7 +216,7 @@ func (b *binding) exchange(ctx context.Context) *op.Response {
 	c := callOf(ctx)
 	c.result, c.err = b.exchanger.Exchange(ctx, exchange.Request{
 		Decision:     c.decision,
-		SubjectToken: c.form.token, SubjectType: c.form.subjectType, Certificates: c.certificates, Certify: c.form.certify,
+		SubjectToken: c.form.token, SubjectType: c.form.subjectType, Certificates: c.certificates, Certify: c.form.certify, Certifies: c.form.certifies,
 		Ask: trust.Request{
 			Target: c.form.target, Resource: c.form.resource, Trust: c.form.trust, Scopes: c.form.scopes,
 			TTL: c.form.ttl, Address: c.address,
