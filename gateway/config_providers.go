@@ -80,6 +80,9 @@ func (c *checker) provider(name string, n *strictyaml.Node, p IdentityProvider) 
 	p.BundleFile, p.bundle = c.file(n.Get("bundle_file"), p.BundleFile)
 	p.ClientCAFile, p.clientCA = c.file(n.Get("client_ca_file"), p.ClientCAFile)
 	if p.TokenReview != nil {
+		for _, field := range []string{"url", "token_file"} {
+			c.notEmpty(n.Get("token_review").Get(field))
+		}
 		p.TokenReview.TokenFile = c.path(p.TokenReview.TokenFile)
 	}
 	c.settings(n, platform)

@@ -181,6 +181,13 @@ func (e *examination) providerSteps() []step {
 			func(ctx context.Context) []DoctorCheck { return []DoctorCheck{e.provider(ctx, name, p)} },
 			failed(name, "see whether it answers from here", "no answer within %s", checkTime),
 		})
+		if p.Review != nil {
+			asked := name + ".token_review"
+			steps = append(steps, step{
+				func(ctx context.Context) []DoctorCheck { return []DoctorCheck{e.review(ctx, asked, p)} },
+				failed(asked, "see whether the cluster answers from here", "no answer within %s", checkTime),
+			})
+		}
 	}
 	return steps
 }
@@ -201,6 +208,17 @@ func (e *examination) provider(ctx context.Context, name string, p oidc.Provider
 		return passed(name, "pinned: %s", keys)
 	}
 	return passed(name, "%s, in %s", keys, probed.Took.Round(time.Millisecond))
+}
+
+// review asks the cluster about a token that is none, which it must refuse.
+func (e *examination) review(ctx context.Context, name string, p oidc.Provider) DoctorCheck {
+	platform, _ := providers.Platform(p.Type)
+	start := e.env.Now()
+	if err := oidc.ProbeReview(ctx, p, platform, e.env.Resolver); err != nil {
+		return failed(name, "let the account of token_file create tokenreviews (ClusterRole system:auth-delegator), and open the way to the API server with dial and ca_file",
+			"%s: every token of this identity provider gets 503", err)
+	}
+	return passed(name, "the cluster answers, and refuses what is no token, in %s", e.env.Now().Sub(start).Round(time.Millisecond))
 }
 
 // providerNext is what to do about a provider whose keys cannot be had.

@@ -94,6 +94,8 @@ func Platform() oidc.Platform {
 		Check:            check,
 		ReservedAudience: ReservedAudience,
 		LocalIssuer:      InCluster,
+		Reviewer:         newReviewer,
+		Settings:         []string{"token_review"},
 		Facts: oidc.Facts{
 			Title: "Kubernetes service accounts", Evidence: oidc.FromSource, Page: "kubernetes.md",
 			Source: "k8s.io/kubernetes, pkg/serviceaccount/claims.go",
@@ -101,6 +103,7 @@ func Platform() oidc.Platform {
 			Risks: []string{
 				"Whoever may create pods in a namespace may be any service account of it.",
 				"A service account that is deleted and created again has the same name; its uid is new.",
+				"A token outlives the deletion of its pod by its signature alone: token_review asks the cluster.",
 			},
 		},
 	}
