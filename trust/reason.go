@@ -37,6 +37,10 @@ const (
 	ReasonJWKSStale         Reason = "jwks-stale"                // 503: the key set is older than may be used, and cannot be refreshed
 	ReasonDiscoveryMismatch Reason = "issuer-discovery-mismatch" // 503: the discovery document names another issuer
 	ReasonReviewRefused     Reason = "review-refused"            // the cluster says that a proven token is no longer good, or does not clearly say yes
+	ReasonAWSRequestInvalid Reason = "aws-request-invalid"       // the signed request is not exactly one of GetCallerIdentity for us
+	ReasonAWSSignature      Reason = "aws-signature-refused"     // AWS does not take the signature, or the credentials that made it
+	ReasonProofUnavailable  Reason = "proof-unavailable"         // 503: who is asked about a proof did not answer, or not with what can be read
+	ReasonProofBusy         Reason = "proof-busy"                // 503: as many proofs of the provider are asked about as may be, or this one is
 	ReasonReviewUnavailable Reason = "review-unavailable"        // 503: the cluster that is asked about tokens did not answer
 	ReasonSPIFFEID          Reason = "spiffe-id-invalid"         // a SPIFFE ID is not written to the letter of the standard, names no workload, or is of another trust domain
 	ReasonCertMissing       Reason = "certificate-missing"       // the connection shows no client certificate
