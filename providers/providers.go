@@ -27,19 +27,20 @@ import (
 // configuration.
 func platforms() map[string]func() oidc.Platform {
 	return map[string]func() oidc.Platform{
-		"github-actions": github.Platform,
-		"kubernetes":     kubernetes.Platform,
-		"gcp":            gcp.Platform,
-		"harness":        harness.Platform,
-		"codefresh":      codefresh.Platform,
-		"semaphore":      semaphore.Platform,
-		"vercel":         vercel.Platform,
-		"fly-io":         fly.Platform,
-		"jenkins":        jenkins.Platform,
-		"pulumi":         pulumi.Platform,
-		"oidc":           oidc.Generic,
-		"aws":            aws.Platform,
-		"azure":          azure.Platform,
+		"github-actions":      github.Platform,
+		"kubernetes":          kubernetes.Platform,
+		"gcp":                 gcp.Platform,
+		"harness":             harness.Platform,
+		"codefresh":           codefresh.Platform,
+		"semaphore":           semaphore.Platform,
+		"vercel":              vercel.Platform,
+		"fly-io":              fly.Platform,
+		"jenkins":             jenkins.Platform,
+		"pulumi":              pulumi.Platform,
+		"oidc":                oidc.Generic,
+		"aws":                 aws.Platform,
+		"aws-caller-identity": aws.CallerPlatform,
+		"azure":               azure.Platform,
 	}
 }
 

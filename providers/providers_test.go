@@ -22,7 +22,7 @@ import (
 func TestCatalogue(t *testing.T) {
 	for name, p := range providers.Platforms() {
 		t.Run(name, func(t *testing.T) {
-			if p.Name != name || len(p.Algs) == 0 || p.MaxAge <= 0 || len(p.Typ) == 0 || len(p.Workload) == 0 {
+			if token := p.Proof == exchange.SubjectJWT; p.Name != name || token && (len(p.Algs) == 0 || p.MaxAge <= 0 || len(p.Typ) == 0) || len(p.Workload) == 0 {
 				t.Error("incomplete")
 			}
 			if !slices.Contains([]trust.TokenUse{trust.Once, trust.OncePerGrant, trust.UntilExpiry}, p.TokenUse) {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"cambio/exchange"
+	"cambio/providers/aws"
 	"cambio/providers/oidc"
 	"cambio/trust"
 )
@@ -12,7 +13,8 @@ import (
 // Set proves what workloads show, for all configured identity providers. It is
 // safe for concurrent use. It implements [exchange.Verifier].
 type Set struct {
-	tokens *oidc.Set
+	tokens  *oidc.Set
+	callers *aws.Callers
 }
 
 // New returns the verifier of cfg.Providers on the platforms of the catalogue.
@@ -23,7 +25,24 @@ func New(cfg oidc.Config) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Set{tokens: tokens}, nil
+	callers, err := aws.NewCallers(aws.CallersConfig{
+		TrustDomain: cfg.TrustDomain, Now: cfg.Now, Providers: shown(cfg, exchange.SubjectAWS),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Set{tokens: tokens, callers: callers}, nil
+}
+
+// shown are the providers whose workloads prove themselves so.
+func shown(cfg oidc.Config, kind exchange.SubjectType) []oidc.Provider {
+	var out []oidc.Provider
+	for _, p := range cfg.Providers {
+		if cfg.Platforms[p.Type].Proof == kind {
+			out = append(out, p)
+		}
+	}
+	return out
 }
 
 // Verify proves what a workload shows: see [exchange.Verifier]. Its type says
@@ -32,6 +51,8 @@ func (s *Set) Verify(ctx context.Context, subject exchange.Subject) (exchange.Pr
 	switch subject.Type {
 	case exchange.SubjectJWT:
 		return s.tokens.Verify(ctx, subject.Token)
+	case exchange.SubjectAWS:
+		return s.callers.Verify(ctx, subject.Token)
 	default:
 		return exchange.Proof{}, exchange.Refuse(trust.ReasonTokenType, nil)
 	}

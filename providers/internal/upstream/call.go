@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +11,9 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"cambio/exchange"
@@ -28,6 +31,8 @@ const (
 	// finalRetry is what a caller waits after an answer that stays what it is until
 	// somebody changes the service: longer than a job tries, so that it asks once.
 	finalRetry = time.Minute
+	// maxParts bounds what is read of one error document.
+	maxParts = 16
 )
 
 // Call is one request to a service.
@@ -41,6 +46,14 @@ type Call struct {
 	// Harmless says that the call issues nothing, so that a failed one may be
 	// released and repeated whatever became of it.
 	Harmless bool
+	// Once says that the call is never repeated, so that who is not proven yet makes
+	// us ask once.
+	Once bool
+	// Host is the Host header where it is not that of the URL: a signature may be over
+	// it.
+	Host string
+	// Statuses are answers too, beside those from 200 to 299: the caller reads them.
+	Statuses []int
 }
 
 // Form is a call that posts a form.
@@ -51,7 +64,7 @@ func Form(to string, values url.Values, hide ...exchange.Secret) Call {
 	}
 }
 
-// Answer is a whole answer with a status from 200 to 299.
+// Answer is a whole answer with a status from 200 to 299, or one of [Call.Statuses].
 type Answer struct {
 	Status int
 	Header http.Header
@@ -84,7 +97,7 @@ func (c *Client) Do(ctx context.Context, call Call) (Answer, error) {
 		if outcome == nil {
 			return a, nil
 		}
-		if attempt == maxAttempts || !outcome.passing || !wait(ctx, pause) {
+		if call.Once || attempt == maxAttempts || !outcome.passing || !wait(ctx, pause) {
 			return Answer{}, c.failure(outcome, call)
 		}
 	}
@@ -115,15 +128,16 @@ func (c *Client) try(ctx context.Context, call Call) (Answer, *outcome) {
 	if method == "" {
 		method = http.MethodPost
 	}
-	var asked, connected bool
+	var asked, connected atomic.Bool // a trace may be told from other goroutines
 	trace := &httptrace.ClientTrace{
-		GetConn: func(string) { asked = true },
-		GotConn: func(httptrace.GotConnInfo) { connected = true },
+		GetConn: func(string) { asked.Store(true) },
+		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
 	}
 	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), method, call.URL, bytes.NewReader(call.Body))
 	if err != nil {
 		return Answer{}, &outcome{why: "the URL is malformed"}
 	}
+	req.Host = cmp.Or(call.Host, req.Host)
 	req.GetBody = nil // the transport must not send it a second time by itself
 	for name, values := range call.Header {
 		req.Header[name] = values
@@ -134,7 +148,7 @@ func (c *Client) try(ctx context.Context, call Call) (Answer, *outcome) {
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
 		timedOut := TimedOut(ctx, err)
-		if asked && !connected && !timedOut {
+		if asked.Load() && !connected.Load() && !timedOut {
 			return Answer{}, &outcome{why: "no connection: " + Describe(err), passing: true}
 		}
 		return Answer{}, lost("no answer: "+Describe(err), call)
@@ -153,7 +167,7 @@ func (c *Client) try(ctx context.Context, call Call) (Answer, *outcome) {
 	}
 	a := Answer{Status: resp.StatusCode, Header: resp.Header, Body: body}
 	switch {
-	case a.Status >= 200 && a.Status <= 299:
+	case a.Status >= 200 && a.Status <= 299, slices.Contains(call.Statuses, a.Status):
 		return a, nil
 	case a.Status >= 300 && a.Status <= 399:
 		return Answer{}, lost("a redirect, which is not followed", call)
@@ -161,11 +175,13 @@ func (c *Client) try(ctx context.Context, call Call) (Answer, *outcome) {
 		return Answer{}, &outcome{answer: &a, passing: true}
 	case a.Status >= 400 && a.Status < http.StatusBadGateway:
 		return Answer{}, &outcome{answer: &a}
-	case a.Status <= 599 && a.explains():
+	case a.Status == http.StatusServiceUnavailable && a.explains():
 		return Answer{}, &outcome{answer: &a, passing: true}
 	}
 	// From 502 on they are those of a proxy in between, which does not know what came
-	// of the request.
+	// of the request, and may say so in JSON (API gateways answer a time-out with
+	// 504 {"message"}). Only 503 is also what a service that is sealed or overloaded
+	// says of itself. What is below 200 or above 599 is no answer to a request.
 	return Answer{}, lost(fmt.Sprintf("a wrong answer: status %d", a.Status), call)
 }
 
@@ -200,28 +216,30 @@ func (c *Client) failure(o *outcome, call Call) *exchange.Error {
 }
 
 // told is what an error document says, in the forms that services have: RFC 6749
-// section 5.2, Google's {"error": {"status", "message"}}, Kubernetes' and GitHub's
-// {"message"}, Vault's {"errors": [...]}.
+// section 5.2, Google's {"error": {"status", "message"}} and others' with "code" or
+// "type", Kubernetes' and GitHub's {"message"}, Vault's {"errors": ["..."]} and
+// Artifactory's {"errors": [{"message"}]}.
 func told(m map[string]any) string {
 	var parts []string
-	add := func(v any) {
-		if s, ok := v.(string); ok && s != "" {
-			parts = append(parts, s)
+	add := func(values ...any) {
+		for _, v := range values {
+			if s, ok := v.(string); ok && s != "" && len(parts) < maxParts {
+				parts = append(parts, s)
+			}
 		}
 	}
-	switch e := m["error"].(type) {
-	case map[string]any:
-		add(e["status"])
-		add(e["message"])
-	default:
-		add(e)
+	each := func(v any) {
+		if e, ok := v.(map[string]any); ok {
+			add(e["status"], e["code"], e["type"], e["message"])
+			return
+		}
+		add(v)
 	}
-	add(m["error_description"])
-	add(m["reason"])
-	add(m["message"])
+	each(m["error"])
+	add(m["error_description"], m["reason"], m["message"])
 	if list, ok := m["errors"].([]any); ok {
 		for _, v := range list {
-			add(v)
+			each(v)
 		}
 	}
 	return strings.Join(parts, ": ")
