@@ -23,9 +23,15 @@ func (s *Set) Claimed(provider string, payload []byte, at time.Time) (trust.Iden
 	if err != nil {
 		return trust.Identity{}, err
 	}
+	if p.platform.Proof != exchange.SubjectJWT {
+		return p.shown(claims, at)
+	}
 	if _, ok := claims["sub"]; !ok {
 		// What the platform's check compares sub with may be all that was given.
 		claims["sub"] = "unknown"
+		if p.platform.Domain != nil {
+			claims["sub"] = "spiffe://" + p.TrustDomain + "/unknown"
+		}
 		unchecked := *p
 		unchecked.platform.Check = nil
 		p = &unchecked
@@ -34,11 +40,11 @@ func (s *Set) Claimed(provider string, payload []byte, at time.Time) (trust.Iden
 		"iss": p.Issuer, "aud": p.Audiences[0],
 		"iat": at.Unix(), "exp": at.Add(5 * time.Minute).Unix(),
 	} {
-		if _, ok := claims[name]; !ok {
+		if _, ok := claims[name]; !ok && value != "" {
 			claims[name] = value
 		}
 	}
-	if claims["iss"] != p.Issuer {
+	if iss, has := claims["iss"]; has && iss != p.Issuer {
 		return trust.Identity{Provider: p.Name, Claims: claims}, exchange.Refuse(trust.ReasonIssuerUnknown, nil)
 	}
 	proof, err := p.prove(&token{claims: claims, payload: payload}, at)
@@ -46,13 +52,40 @@ func (s *Set) Claimed(provider string, payload []byte, at time.Time) (trust.Iden
 	return proof.Identity, err
 }
 
+// shown is the identity of claims that are not of a token.
+func (p *provider) shown(claims map[string]any, at time.Time) (trust.Identity, error) {
+	for name, value := range map[string]int64{"iat": at.Unix(), "exp": at.Add(5 * time.Minute).Unix()} {
+		if _, ok := claims[name]; !ok {
+			claims[name] = value
+		}
+	}
+	id := trust.Identity{Provider: p.Name, Claims: claims}
+	id.Subject, _ = claims["sub"].(string)
+	if len(p.Audiences) > 0 {
+		id.Audience = p.Audiences[0]
+	}
+	var err error
+	if id.IssuedAt, err = numericDate(claims, "iat"); err != nil {
+		return id, exchange.Refuse(trust.ReasonIatMissing, err)
+	}
+	if id.ExpiresAt, err = numericDate(claims, "exp"); err != nil {
+		return id, exchange.Refuse(trust.ReasonExpMissing, err)
+	}
+	if id.Workload, err = workloadID(p.trustDomain, p.Name, p.segments, claims); err != nil {
+		return id, exchange.Refuse(trust.ReasonWorkloadClaim, err)
+	}
+	return id, nil
+}
+
 func (s *Set) named(name string) *provider {
-	for _, providers := range s.byIssuer {
-		for _, p := range providers {
-			if p.Name == name {
-				return p
-			}
+	for _, p := range s.all {
+		if p.Name == name {
+			return p
 		}
 	}
 	return nil
 }
+
+// Lookup finds a claim by its name or, when path begins with a slash, by JSON
+// pointer (RFC 6901) through objects.
+func Lookup(claims map[string]any, path string) (any, bool) { return lookup(claims, path) }

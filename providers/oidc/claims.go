@@ -60,24 +60,33 @@ func rawAudiences(claims map[string]any) []string {
 // claims allow also with an error, so that the record names whose token it was.
 func (p *provider) prove(t *token, now time.Time) (exchange.Proof, error) {
 	p.normalise(t.claims)
+	var idErr error
+	longest := maxSubject
+	if p.platform.Domain != nil {
+		idErr, longest = p.derive(t.claims), maxWorkload
+	}
 	auds := audiences(t.claims)
 	nonce, nonceErr := nonceOf(t.claims)
 	bareAudience(t.claims)
 	proof := exchange.Proof{
 		Identity: trust.Identity{
 			Provider: p.Name,
-			Issuer:   p.Issuer,
+			Issuer:   p.voice,
 			Audience: p.ours(auds),
 			Claims:   t.claims,
 		},
 		ClockSkew: p.ClockSkew,
 		Nonce:     nonce,
 	}
-	if s, ok := t.claims["sub"].(string); ok && len(s) <= maxSubject && printable(s) {
+	if s, ok := t.claims["sub"].(string); ok && len(s) <= longest && printable(s) {
 		proof.Subject = s
 	}
 	issued, iatErr := numericDate(t.claims, "iat")
 	expires, expErr := numericDate(t.claims, "exp")
+	if p.undated(t.claims) {
+		// The earliest that it can have been shown here and been taken.
+		issued, iatErr = expires.Add(-p.MaxLifetime), nil
+	}
 	proof.IssuedAt, proof.ExpiresAt = issued, expires
 	var workloadErr error
 	proof.Workload, workloadErr = workloadID(p.trustDomain, p.Name, p.segments, t.claims)
@@ -107,6 +116,9 @@ func (p *provider) prove(t *token, now time.Time) (exchange.Proof, error) {
 	if err := p.current(t, issued, expires, now); err != nil {
 		return proof, err
 	}
+	if idErr != nil {
+		return proof, exchange.Refuse(trust.ReasonSPIFFEID, idErr)
+	}
 	if proof.Subject == "" {
 		return proof, exchange.Refuse(trust.ReasonSubInvalid, nil)
 	}
@@ -125,7 +137,7 @@ func (p *provider) prove(t *token, now time.Time) (exchange.Proof, error) {
 		}
 		proof.TokenID = id
 	}
-	proof.ReplayKey = replayKey(p.Issuer, proof.TokenID, t.payload)
+	proof.ReplayKey = replayKey(p.voice, proof.TokenID, t.payload)
 	if p.platform.Check != nil {
 		if err := p.platform.Check(t.claims); err != nil {
 			return proof, exchange.Refuse(trust.ReasonClaimInvalid, err)
@@ -155,6 +167,14 @@ func (p *provider) current(t *token, issued, expires, now time.Time) error {
 		if now.Add(p.ClockSkew).Before(notBefore) {
 			return exchange.Refuse(trust.ReasonNotYetValid, nil)
 		}
+	}
+	if p.undated(t.claims) {
+		// There is no age to judge by; so that a store of uses need not remember it for
+		// years, its end is bounded from now.
+		if expires.Sub(now) > p.MaxLifetime {
+			return exchange.Refuse(trust.ReasonTooLongLived, nil)
+		}
+		return nil
 	}
 	if now.Add(p.ClockSkew).Before(issued) {
 		return exchange.Refuse(trust.ReasonIatFuture, nil)

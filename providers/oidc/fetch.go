@@ -35,6 +35,7 @@ type fetcher struct {
 	keys      string   // the configured URL of the key set, or ""
 	keysHosts []string // other hosts that the document may name
 	loopback  bool
+	parse     func([]byte) (*keySet, error)
 	client    *http.Client
 	flights   chan struct{} // shared by all providers
 }
@@ -48,6 +49,7 @@ func newFetcher(p Provider, keysHosts []string, resolver Resolver, flights chan 
 		keysHosts: keysHosts,
 		loopback:  p.InsecureLoopback,
 		flights:   flights,
+		parse:     parseKeys,
 	}
 	if f.discovery == "" && f.keys == "" {
 		f.discovery = strings.TrimSuffix(p.Issuer, "/") + "/.well-known/openid-configuration"
@@ -98,7 +100,7 @@ func (f *fetcher) fetch(ctx context.Context) (*keySet, *exchange.Error) {
 	if err != nil {
 		return nil, unavailable(fmt.Errorf("key set: %w", err))
 	}
-	set, err := parseKeys(body)
+	set, err := f.parse(body)
 	if err != nil {
 		return nil, unavailable(fmt.Errorf("key set: %w", err))
 	}
@@ -215,6 +217,8 @@ func cause(err error) error {
 	switch {
 	case errors.As(err, &refused):
 		return refused
+	case errors.Is(err, errEndpoint):
+		return errEndpoint
 	case errors.Is(err, context.DeadlineExceeded):
 		return errors.New("timed out")
 	case errors.As(err, &cert):

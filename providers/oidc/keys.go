@@ -42,6 +42,8 @@ type keySet struct {
 	keys  []key
 	byKid map[string][]int
 	all   []int // the indices of all keys
+
+	bundle *bundle // the rest of the trust bundle that the keys are of, or nil
 }
 
 // parseKeys reads a JWK set. It is refused whole when it holds a symmetric or a
@@ -74,20 +76,28 @@ func parseKeys(b []byte) (*keySet, error) {
 		if !ok {
 			return nil, errors.New("a key is not an object")
 		}
-		k, err := parseKey(m)
-		if err != nil {
+		if err := set.add(m, "sig"); err != nil {
 			return nil, err
 		}
-		for _, i := range set.byKid[k.kid] {
-			if k.kid != "" && set.keys[i].kty == k.kty {
-				return nil, errors.New("a key id is there twice")
-			}
-		}
-		set.byKid[k.kid] = append(set.byKid[k.kid], len(set.keys))
-		set.all = append(set.all, len(set.keys))
-		set.keys = append(set.keys, k)
 	}
 	return set, nil
+}
+
+// add reads one JWK into the set. An error refuses the whole set.
+func (s *keySet) add(m map[string]any, use string) error {
+	k, err := parseKey(m, use)
+	if err != nil {
+		return err
+	}
+	for _, i := range s.byKid[k.kid] {
+		if k.kid != "" && s.keys[i].kty == k.kty {
+			return errors.New("a key id is there twice")
+		}
+	}
+	s.byKid[k.kid] = append(s.byKid[k.kid], len(s.keys))
+	s.all = append(s.all, len(s.keys))
+	s.keys = append(s.keys, k)
+	return nil
 }
 
 // find returns the one key that a token with this header was signed by. An
@@ -132,6 +142,9 @@ func (s *keySet) candidates(kid string) []int {
 
 // shares reports whether a usable key of s is also in other.
 func (s *keySet) shares(other *keySet) bool {
+	if s.bundle != nil && other.bundle != nil && s.bundle.shares(other.bundle) {
+		return true
+	}
 	for _, k := range s.keys {
 		if k.bad != "" {
 			continue
@@ -145,8 +158,9 @@ func (s *keySet) shares(other *keySet) bool {
 	return false
 }
 
-// parseKey reads one JWK. An error refuses the whole set.
-func parseKey(m map[string]any) (key, error) {
+// parseKey reads one JWK, which may say of itself that it has this use. An error
+// refuses the whole set.
+func parseKey(m map[string]any, use string) (key, error) {
 	var k key
 	var ok bool
 	if k.kty, ok = m["kty"].(string); !ok {
@@ -170,7 +184,7 @@ func parseKey(m map[string]any) (key, error) {
 			return key{}, errors.New("a key's alg is not a string")
 		}
 	}
-	if use, has := m["use"]; has && use != "sig" {
+	if v, has := m["use"]; has && v != use {
 		k.bad = "the key is not for signatures"
 	}
 	if ops, has := m["key_ops"]; has && !verifies(ops) {

@@ -45,10 +45,12 @@ type source struct {
 	failure *exchange.Error // of the last fetch; nil: it succeeded
 }
 
-// snapshot is a key set and when it was fetched.
+// snapshot is a key set, when it was fetched, and how long it is used without
+// asking for a newer one.
 type snapshot struct {
 	*keySet
 	fetched time.Time
+	fresh   time.Duration
 }
 
 // key returns the key that a token with this header was signed by. It fetches
@@ -80,28 +82,34 @@ func (s *source) key(ctx context.Context, kid, alg string) (crypto.PublicKey, *e
 // known looks into the set in force. Both results nil: there is none, it is
 // stale, or it does not know the key.
 func (s *source) known(ctx context.Context, kid, alg string) (crypto.PublicKey, *exchange.Error) {
-	snap := s.current.Load()
-	if snap == nil {
+	snap, ok := s.usable(ctx)
+	if !ok {
 		return nil, nil
 	}
-	if s.fetch != nil {
-		age := s.now().Sub(snap.fetched)
-		if age > stale {
-			return nil, nil
-		}
-		if age > fresh {
-			s.start(ctx)
-		}
-	}
 	return snap.find(kid, alg)
+}
+
+// usable is the set in force; false: there is none, or it is too old. Where it is
+// no longer fresh, a fetch begins that nobody waits for.
+func (s *source) usable(ctx context.Context) (*snapshot, bool) {
+	snap := s.current.Load()
+	if snap == nil || s.fetch == nil {
+		return snap, snap != nil
+	}
+	age := s.now().Sub(snap.fetched)
+	if age > stale {
+		return nil, false
+	}
+	if age > snap.fresh {
+		s.start(ctx)
+	}
+	return snap, true
 }
 
 // missing is the refusal for a key that is not known and may not be fetched
 // now. It blames the provider where that did not answer.
 func (s *source) missing(kid string) *exchange.Error {
-	s.mu.Lock()
-	failure := s.failure
-	s.mu.Unlock()
+	failure := s.failed()
 	snap := s.current.Load()
 	switch {
 	case snap == nil && failure == nil:
@@ -114,6 +122,13 @@ func (s *source) missing(kid string) *exchange.Error {
 		return failure
 	}
 	return s.unknown(kid)
+}
+
+// failed is why the last fetch brought nothing; nil: it did.
+func (s *source) failed() *exchange.Error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failure
 }
 
 func (s *source) unknown(kid string) *exchange.Error {
@@ -148,6 +163,9 @@ func (s *source) refresh(ctx context.Context, flight chan<- struct{}) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTotal)
 	defer cancel()
 	set, failure := s.guarded(ctx)
+	if failure == nil {
+		failure = s.rolledBack(set)
+	}
 	reason := trust.Reason("")
 	if failure != nil {
 		reason = failure.Reason
@@ -160,7 +178,7 @@ func (s *source) refresh(ctx context.Context, flight chan<- struct{}) {
 			s.log.WarnContext(ctx, "the key set of an identity provider holds none of its known keys",
 				slog.String("provider", s.provider))
 		}
-		s.current.Store(&snapshot{keySet: set, fetched: s.now()})
+		s.current.Store(&snapshot{keySet: set, fetched: s.now(), fresh: set.freshFor()})
 	}
 	if s.observe != nil {
 		s.observe(s.provider, reason)

@@ -41,6 +41,16 @@ type Platform struct {
 	// Generic lets the configuration declare anchors and the workload id.
 	Generic bool
 
+	// Domain is set where subjects are SPIFFE IDs: its tokens may lack iss, and are
+	// chosen by their trust domain then, and its keys come in a trust bundle.
+	Domain *Domain
+	// Derived are claims that the verifier makes of others. One of that name in a
+	// token does not count.
+	Derived []string
+	// CheckSettings says what else is wrong with a provider's configuration, for the
+	// fields that only this platform has. May be nil.
+	CheckSettings func(p Provider) []Problem
+
 	// Proof is how its workloads prove who they are; the zero value: by a JWT.
 	Proof exchange.SubjectType
 	// Settings are the fields of the configuration that only this platform has.
@@ -76,6 +86,8 @@ type Facts struct {
 type Segment struct {
 	Literal string
 	Claim   string // a claim's name, or a JSON pointer
+	// Split takes a value apart that is several segments. nil: it is one.
+	Split func(value string) ([]string, error)
 }
 
 // Generic is the platform of configuration type oidc: any OpenID Connect issuer,

@@ -25,8 +25,8 @@ type Probed struct {
 // verifier. p must have passed [Check]. A nil resolver is the system's.
 func Probe(ctx context.Context, p Provider, platform Platform, resolver Resolver, now func() time.Time) Probed {
 	p = p.WithDefaults(platform)
-	if p.JWKSFile != nil {
-		set, err := parseKeys(p.JWKSFile)
+	if pinned, parse := p.pinned(platform); pinned != nil {
+		set, err := parse(pinned)
 		if err != nil {
 			return Probed{Pinned: true, Err: err}
 		}
@@ -36,7 +36,7 @@ func Probe(ctx context.Context, p Provider, platform Platform, resolver Resolver
 	if resolver == nil {
 		resolver = net.DefaultResolver
 	}
-	f, err := newFetcher(p, platform.KeysHosts, resolver, make(chan struct{}, 1))
+	f, err := p.fetcher(platform, resolver, now)
 	if err != nil {
 		return Probed{Err: err}
 	}
@@ -58,14 +58,46 @@ func Probe(ctx context.Context, p Provider, platform Platform, resolver Resolver
 	return out
 }
 
-// count counts the keys.
+// pinned is the key set that stands in a file, and how it is read; nil: it is
+// fetched.
+func (p Provider) pinned(platform Platform) ([]byte, func([]byte) (*keySet, error)) {
+	if platform.Domain == nil {
+		return p.JWKSFile, parseKeys
+	}
+	if p.BundleURL != "" {
+		return nil, nil
+	}
+	return p.Bundle, parseBundle
+}
+
+// fetcher is what would fetch the provider's key set.
+func (p Provider) fetcher(platform Platform, resolver Resolver, now func() time.Time) (*fetcher, error) {
+	flights := make(chan struct{}, 1)
+	if platform.Domain == nil {
+		return newFetcher(p, platform.KeysHosts, resolver, flights)
+	}
+	keys := &source{now: now}
+	if p.Bundle != nil {
+		set, err := parseBundle(p.Bundle)
+		if err != nil {
+			return nil, err
+		}
+		keys.current.Store(&snapshot{keySet: set})
+	}
+	return newBundleFetcher(p, platform.Domain, keys, Config{Now: now, Resolver: resolver}, flights)
+}
+
+// count counts the keys, and the authorities of a bundle.
 func (s *keySet) count() (usable, total int) {
+	if s.bundle != nil {
+		usable, total = len(s.bundle.authorities), len(s.bundle.authorities)
+	}
 	for _, k := range s.keys {
 		if k.bad == "" {
 			usable++
 		}
 	}
-	return usable, len(s.keys)
+	return usable, total + len(s.keys)
 }
 
 // dated remembers what time the answers say.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"cambio/exchange"
 )
 
 // Provider is one identity provider of the configuration. What is zero takes
@@ -29,13 +31,16 @@ type Provider struct {
 	InsecureLoopback   bool     // http and loopback addresses may be called
 
 	// What only some platforms have; see [Platform.Settings].
-	Review           *Review // kubernetes: asked about each token that its keys prove
-	TrustDomain      string  // spiffe
-	Bundle           []byte  // spiffe: a trust bundle, pinned or the first one
-	BundleURL        string  // spiffe: the bundle endpoint
-	BundleEndpointID string  // spiffe: the SPIFFE ID that the endpoint proves itself with
-	ClientCA         []byte  // x509: PEM of those who vouch for client certificates
-	Endpoint         string  // aws-caller-identity: where signed requests go instead
+	Review      *Review // kubernetes: asked about each token that its keys prove
+	TrustDomain string  // spiffe
+	Bundle      []byte  // spiffe: a trust bundle, pinned or the first one
+	// BundleRead reads the file of Bundle again, which somebody may keep up to date;
+	// nil: it never changes.
+	BundleRead       func() ([]byte, error)
+	BundleURL        string // spiffe: the bundle endpoint
+	BundleEndpointID string // spiffe: the SPIFFE ID that the endpoint proves itself with
+	ClientCA         []byte // x509: PEM of those who vouch for client certificates
+	Endpoint         string // aws-caller-identity: where signed requests go instead
 }
 
 // Review is a service that is asked whether a proven token is still good.
@@ -75,11 +80,12 @@ func Check(p Provider, platform Platform) []Problem {
 	add := func(finding, field, text string) {
 		problems = append(problems, Problem{Finding: finding, Field: field, Text: text})
 	}
-	if p.Issuer == "" {
+	tokens := platform.Proof == exchange.SubjectJWT
+	if p.Issuer == "" && tokens && platform.Domain == nil {
 		add(FindingURL, "issuer", "an issuer is required: this platform has no default")
 	}
 	for _, u := range []struct{ field, url string }{
-		{"issuer", p.Issuer}, {"jwks_url", p.JWKSURL}, {"discovery_url", p.DiscoveryURL},
+		{"issuer", p.Issuer}, {"jwks_url", p.JWKSURL}, {"discovery_url", p.DiscoveryURL}, {"endpoint", p.Endpoint},
 	} {
 		if u.url == "" {
 			continue
@@ -96,10 +102,10 @@ func Check(p Provider, platform Platform) []Problem {
 			add(FindingSetting, "token_review", "this platform has nobody to ask about tokens")
 		}
 	}
-	if len(p.Audiences) == 0 || slices.Contains(p.Audiences, "") {
+	if (len(p.Audiences) == 0 || slices.Contains(p.Audiences, "")) && platform.Proof != exchange.SubjectMTLS {
 		add(FindingSetting, "audience", "an audience is required: without one, any token of the issuer would do")
 	}
-	if len(p.Algs) == 0 {
+	if len(p.Algs) == 0 && tokens {
 		add(FindingSetting, "algs", "an algorithm is required")
 	}
 	for _, alg := range p.Algs {
@@ -140,8 +146,37 @@ func Check(p Provider, platform Platform) []Problem {
 	if platform.LocalIssuer != nil && platform.LocalIssuer(p.Issuer) && p.JWKSFile == nil && len(p.Dial) == 0 {
 		add(FindingKeys, "jwks_file", "the issuer is the same in every cluster; pin this cluster's keys with jwks_file, or open its address with dial")
 	}
+	if !tokens || platform.Domain != nil {
+		problems = append(problems, keyless(p, tokens)...)
+	}
+	if platform.Domain != nil {
+		problems = append(problems, platform.Domain.check(p)...)
+	}
+	if platform.CheckSettings != nil {
+		problems = append(problems, platform.CheckSettings(p)...)
+	}
 	if len(p.Workload) > 0 && !platform.Generic {
 		add(FindingSetting, "workload", "the platform's workload id is fixed; only type oidc has a choice")
+	}
+	return problems
+}
+
+// keyless refuses the settings of key sets where there is none.
+func keyless(p Provider, tokens bool) []Problem {
+	var problems []Problem
+	for _, f := range []struct {
+		field string
+		set   bool
+	}{
+		{"issuer", p.Issuer != "" && !tokens},
+		{"algs", len(p.Algs) > 0 && !tokens},
+		{"jwks_file", p.JWKSFile != nil},
+		{"jwks_url", p.JWKSURL != ""},
+		{"discovery_url", p.DiscoveryURL != ""},
+	} {
+		if f.set {
+			problems = append(problems, Problem{FindingSetting, f.field, "nobody reads it: the workloads of this platform prove themselves without a key set of an issuer"})
+		}
 	}
 	return problems
 }

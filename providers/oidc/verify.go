@@ -31,7 +31,10 @@ type Config struct {
 // Set verifies the tokens of all configured identity providers. It is safe for
 // concurrent use. It implements [exchange.Verifier].
 type Set struct {
+	all      []*provider
 	byIssuer map[string][]*provider
+	byDomain map[string][]*provider // those of SPIFFE, by their trust domain
+	domain   *Domain                // how those read SPIFFE IDs: all alike
 	now      func() time.Time
 }
 
@@ -41,6 +44,7 @@ type provider struct {
 	platform    Platform
 	trustDomain string
 	segments    []Segment
+	voice       string // what speaks for its tokens: the issuer, or the trust domain's SPIFFE ID where they have none
 	keys        *source
 	verifier    *gooidc.IDTokenVerifier
 	review      Reviewer // nil: nobody is asked
@@ -55,28 +59,45 @@ func New(cfg Config) (*Set, error) {
 	if cfg.Resolver == nil {
 		cfg.Resolver = net.DefaultResolver
 	}
-	s := &Set{byIssuer: make(map[string][]*provider), now: cfg.Now}
+	s := &Set{byIssuer: make(map[string][]*provider), byDomain: make(map[string][]*provider), now: cfg.Now}
 	flights := make(chan struct{}, maxFlights)
 	var errs []error
 	for _, c := range cfg.Providers {
 		p, err := newProvider(cfg, c, flights)
+		if err == nil {
+			err = s.add(p)
+		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("identity provider %s: %w", c.Name, err))
-			continue
 		}
-		for _, other := range s.byIssuer[p.Issuer] {
-			for _, a := range p.Audiences {
-				if slices.Contains(other.Audiences, a) {
-					errs = append(errs, fmt.Errorf("identity providers %s and %s have the same issuer and audience", other.Name, p.Name))
-				}
-			}
-		}
-		s.byIssuer[p.Issuer] = append(s.byIssuer[p.Issuer], p)
 	}
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
 	return s, nil
+}
+
+// add files a provider under what its tokens are chosen by.
+func (s *Set) add(p *provider) error {
+	for _, other := range s.all {
+		if other.voice != p.voice || other.platform.Proof != p.platform.Proof {
+			continue
+		}
+		for _, a := range p.Audiences {
+			if slices.Contains(other.Audiences, a) {
+				return fmt.Errorf("%s has the same issuer and audience", other.Name)
+			}
+		}
+	}
+	s.all = append(s.all, p)
+	if p.platform.Domain != nil {
+		s.domain = p.platform.Domain
+		s.byDomain[p.TrustDomain] = append(s.byDomain[p.TrustDomain], p)
+	}
+	if p.platform.Proof == exchange.SubjectJWT && p.Issuer != "" {
+		s.byIssuer[p.Issuer] = append(s.byIssuer[p.Issuer], p)
+	}
+	return nil
 }
 
 func newProvider(cfg Config, c Provider, flights chan struct{}) (*provider, error) {
@@ -93,8 +114,16 @@ func newProvider(cfg Config, c Provider, flights chan struct{}) (*provider, erro
 		return nil, errors.Join(errs...)
 	}
 	p := &provider{Provider: c, platform: platform, trustDomain: cfg.TrustDomain, segments: segmentsOf(c, platform)}
+	p.voice = c.Issuer
 	p.keys = &source{provider: c.Name, now: cfg.Now, log: cfg.Log, observe: cfg.Fetched}
-	if c.JWKSFile != nil {
+	if platform.Proof != exchange.SubjectJWT {
+		return p, nil // proven elsewhere
+	}
+	if platform.Domain != nil {
+		if err := p.openBundle(cfg, flights); err != nil {
+			return nil, err
+		}
+	} else if c.JWKSFile != nil {
 		set, err := parseKeys(c.JWKSFile)
 		if err != nil {
 			return nil, fmt.Errorf("jwks_file: %w", err)
@@ -117,6 +146,8 @@ func newProvider(cfg Config, c Provider, flights chan struct{}) (*provider, erro
 		SkipClientIDCheck:    true,
 		SkipExpiryCheck:      true,
 		SupportedSigningAlgs: c.Algs,
+		// Without one the tokens have none, which is compared after it.
+		SkipIssuerCheck: c.Issuer == "",
 	})
 	return p, nil
 }
@@ -179,12 +210,20 @@ func (s *Set) Verify(ctx context.Context, raw string) (exchange.Proof, error) {
 // that one is chosen: its keys prove the token, and prove refuses it for the
 // audience, so that only an honest caller is told the right one.
 func (s *Set) choose(t *token) (*provider, error) {
-	issuer, _ := t.claims["iss"].(string)
+	value, has := t.claims["iss"]
+	if !has && len(s.byDomain) > 0 {
+		return s.chooseByDomain(t)
+	}
+	issuer, _ := value.(string)
 	candidates := s.byIssuer[issuer]
 	if issuer == "" || len(candidates) == 0 {
 		return nil, exchange.Refuse(trust.ReasonIssuerUnknown, errors.New("issuer "+cut(issuer, 256)))
 	}
-	auds := audiences(t.claims)
+	return pick(candidates, audiences(t.claims))
+}
+
+// pick finds the one candidate that has one of these audiences.
+func pick(candidates []*provider, auds []string) (*provider, error) {
 	var chosen *provider
 	for _, p := range candidates {
 		if p.ours(auds) == "" {
@@ -209,12 +248,10 @@ func (s *Set) choose(t *token) (*provider, error) {
 // longer fresh. It does not wait. Called now and then, it lets an idle gateway
 // learn of withdrawn keys before the next token comes.
 func (s *Set) Refresh(ctx context.Context) {
-	for _, providers := range s.byIssuer {
-		for _, p := range providers {
-			snap := p.keys.current.Load()
-			if p.keys.fetch != nil && snap != nil && s.now().Sub(snap.fetched) > fresh {
-				p.keys.start(ctx)
-			}
+	for _, p := range s.all {
+		snap := p.keys.current.Load()
+		if p.keys.fetch != nil && snap != nil && s.now().Sub(snap.fetched) > snap.fresh {
+			p.keys.start(ctx)
 		}
 	}
 }

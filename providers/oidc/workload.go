@@ -29,8 +29,19 @@ func workloadID(trustDomain, provider string, segments []Segment, claims map[str
 		if text == "" {
 			return "", fmt.Errorf("claim %s is missing, empty or not a string", s.Claim)
 		}
-		b.WriteByte('/')
-		escapeSegment(&b, text)
+		if s.Split == nil {
+			b.WriteByte('/')
+			escapeSegment(&b, text)
+			continue
+		}
+		parts, err := s.Split(text)
+		if err != nil {
+			return "", fmt.Errorf("claim %s: %w", s.Claim, err)
+		}
+		for _, part := range parts {
+			b.WriteByte('/')
+			escapeSegment(&b, part)
+		}
 	}
 	if b.Len() > maxWorkload {
 		return "", errors.New("the workload id is too long")

@@ -57,7 +57,7 @@ func Workloads(trustDomain string, p Provider, platform Platform, pins map[strin
 	for _, c := range combinations {
 		fixed := make([]Segment, len(c))
 		for i, text := range c {
-			fixed[i] = Segment{Literal: text}
+			fixed[i] = Segment{Literal: text, Split: segments[i].Split}
 		}
 		id, err := workloadID(trustDomain, p.Name, fixed, nil)
 		if err != nil {
