@@ -8,10 +8,17 @@ import (
 
 	"cambio/providers/aws"
 	"cambio/providers/azure"
+	"cambio/providers/azuredevops"
+	"cambio/providers/bitbucket"
+	"cambio/providers/buildkite"
+	"cambio/providers/circleci"
+	"cambio/providers/cloudbuild"
 	"cambio/providers/codefresh"
+	"cambio/providers/env0"
 	"cambio/providers/fly"
 	"cambio/providers/gcp"
 	"cambio/providers/github"
+	"cambio/providers/gitlab"
 	"cambio/providers/harness"
 	"cambio/providers/jenkins"
 	"cambio/providers/jwt"
@@ -19,6 +26,8 @@ import (
 	"cambio/providers/oidc"
 	"cambio/providers/pulumi"
 	"cambio/providers/semaphore"
+	"cambio/providers/spacelift"
+	"cambio/providers/terraform"
 	"cambio/providers/vercel"
 	"cambio/trust"
 )
@@ -30,6 +39,15 @@ func platforms() map[string]func() oidc.Platform {
 		"github-actions":      github.Platform,
 		"kubernetes":          kubernetes.Platform,
 		"gcp":                 gcp.Platform,
+		"gitlab-ci":           gitlab.Platform,
+		"circleci":            circleci.Platform,
+		"buildkite":           buildkite.Platform,
+		"bitbucket-pipelines": bitbucket.Platform,
+		"azure-devops":        azuredevops.Platform,
+		"hcp-terraform":       terraform.Platform,
+		"google-cloud-build":  cloudbuild.Platform,
+		"spacelift":           spacelift.Platform,
+		"env0":                env0.Platform,
 		"harness":             harness.Platform,
 		"codefresh":           codefresh.Platform,
 		"semaphore":           semaphore.Platform,

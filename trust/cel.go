@@ -161,6 +161,7 @@ func celType(t ClaimType) *cel.Type {
 type condition struct {
 	program cel.Program
 	source  string
+	implied string // the claim that match would name instead, for a condition of the platform; else ""
 	reads
 }
 

@@ -183,7 +183,7 @@ func (t *rule) checklist() *checklist {
 			add(g.claim.id, "match."+g.claim.name, t.nameAt)
 		}
 	}
-	for i, at := range t.whenAt {
+	for i, at := range t.whenAt[:t.written] {
 		field := "when[" + strconv.Itoa(i) + "]"
 		add(field, field, at)
 	}

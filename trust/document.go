@@ -42,6 +42,7 @@ type rule struct {
 	named     []bool // by guard of the provider: match names the guarded value
 	when      []*condition
 	whenAt    []Place // of each of when
+	written   int     // how many of when the document has; the others are the platform's
 	access    *access // nil: no restriction
 	accessAt  Place
 	expiresAt Place
@@ -214,6 +215,7 @@ func (r *reader) trust(root *strictyaml.Node) *rule {
 			}
 		}
 	}
+	t.imply(placeOf(root.Find("match")))
 	if n := root.Get("access"); n != nil {
 		t.access, t.accessAt = r.access(n), placeOf(n)
 	}

@@ -73,6 +73,20 @@ func (r *reader) match(t *rule, root *strictyaml.Node) {
 	}
 }
 
+// imply adds the conditions that the platform has for a match that does not say
+// otherwise.
+func (t *rule) imply(at Place) {
+	t.written = len(t.when)
+	if t.provider == nil {
+		return
+	}
+	for _, i := range t.provider.implied {
+		if pinOf(t.match, i.claim) == nil {
+			t.when, t.whenAt = append(t.when, i.condition), append(t.whenAt, at)
+		}
+	}
+}
+
 // advise warns where match leaves several workloads one identity.
 func (r *reader) advise(t *rule, n *strictyaml.Node) {
 	if len(t.provider.advised) == 0 {

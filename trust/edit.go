@@ -242,6 +242,9 @@ func (e *editing) mendHours() string {
 
 func (e *editing) mendWhen(at int) string {
 	c := e.rule.when[at]
+	if c.implied != "" {
+		return "the platform's tokens are refused so unless match names " + c.implied + " with its value, which says that it is meant"
+	}
 	field := "when[" + strconv.Itoa(at) + "]"
 	if wider := e.widened(c); wider != nil {
 		e.rule.when[at] = wider

@@ -140,7 +140,9 @@ type Condition struct {
 	At     Place // of its text in the document
 	// PerGrant says that it reads request or grant.
 	PerGrant bool
-	env      *celEnv
+	// Implied says that it is the platform's and not of the document.
+	Implied bool
+	env     *celEnv
 }
 
 // Syntax is the checked syntax tree. Where the source reads a declared claim, the
@@ -279,7 +281,7 @@ func (t *rule) view() Trust {
 		}
 	}
 	for i, c := range t.when {
-		v.When = append(v.When, Condition{Source: c.source, At: t.whenAt[i], PerGrant: c.perGrant, env: t.provider.env})
+		v.When = append(v.When, Condition{Source: c.source, At: t.whenAt[i], PerGrant: c.perGrant, Implied: c.implied != "", env: t.provider.env})
 	}
 	if t.access != nil {
 		v.Access = Access{Networks: t.access.networks, At: t.accessAt}

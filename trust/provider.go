@@ -18,6 +18,7 @@ type providerPolicy struct {
 	pinned     []*claimVar // to be pinned beside an anchor, each of them
 	advised    []*claimVar
 	guards     []guard
+	implied    []implied
 	recorded   []*claimVar // what the journal keeps of each proven token
 	tokenUse   TokenUse
 	tightened  bool // some trust has a tighter token use
@@ -31,6 +32,12 @@ type providerPolicy struct {
 type guard struct {
 	claim *claimVar
 	value string
+}
+
+// implied is a condition that holds unless match pins the claim.
+type implied struct {
+	claim     *claimVar
+	condition *condition
 }
 
 func (p *providerPolicy) isAnchor(c *claimVar) bool {
@@ -134,6 +141,18 @@ func newProviderPolicy(base *cel.Env, name string, provider Provider) (*provider
 		for _, value := range provider.Platform.Guarded[guarded] {
 			p.guards = append(p.guards, guard{claim: claim, value: value})
 		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(provider.Platform.Implied)) {
+		claim := p.schema.lookup(name)
+		if claim == nil {
+			return nil, fmt.Errorf("the implied condition's claim %q is no claim", name)
+		}
+		c, problems := p.env.compile(provider.Platform.Implied[name])
+		if len(problems) > 0 || c.perGrant {
+			return nil, fmt.Errorf("the implied condition of %q is none: %v", name, problems)
+		}
+		c.implied = name
+		p.implied = append(p.implied, implied{claim: claim, condition: c})
 	}
 	return p, nil
 }

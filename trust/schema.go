@@ -55,6 +55,10 @@ type Platform struct {
 	Advised []string
 	// Guarded values are refused unless match names the claim with that value.
 	Guarded map[string][]string
+	// Implied are conditions, as `when` has them, that a token must meet too unless
+	// match pins the claim by equality: claim to condition. For what is refused
+	// unless somebody says that it is meant, and is more than one value.
+	Implied map[string]string `json:",omitempty"`
 	// Sample is a realistic set of claims that inline tests start from.
 	Sample map[string]any
 

@@ -152,8 +152,12 @@ func (tr *trace) when(i int, c *condition, ok bool, reason Reason) {
 	default:
 		actual = "not evaluated: a claim is missing, or an operation failed"
 	}
+	field := "when[" + strconv.Itoa(i) + "]"
+	if c.implied != "" {
+		field = "match." + c.implied // naming it there is what would help
+	}
 	tr.add(subject{kind: whenKind, at: i}, Line{
-		Field: "when[" + strconv.Itoa(i) + "]", OK: ok, Expected: c.source, Actual: actual, Reason: reason, NotRecorded: reason == notRecorded,
+		Field: field, OK: ok, Expected: c.source, Actual: actual, Reason: reason, NotRecorded: reason == notRecorded,
 	})
 }
 

@@ -234,8 +234,10 @@ func (j *Judge) fields(t trust.Trust) []string {
 	if t.Access.Hours != nil {
 		out = append(out, "access.hours")
 	}
-	for i := range t.When {
-		out = append(out, "when["+strconv.Itoa(i)+"]")
+	for i, c := range t.When {
+		if !c.Implied { // the platform's, which nobody can take out
+			out = append(out, "when["+strconv.Itoa(i)+"]")
+		}
 	}
 	return out
 }

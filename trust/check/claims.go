@@ -23,6 +23,9 @@ func (l *linter) names(r *report, f *facts) {
 	}
 	said := map[string]bool{}
 	for i, when := range f.when {
+		if f.When[i].Implied {
+			continue
+		}
 		at := f.When[i].At
 		for _, id := range when.reads {
 			ref, ok := l.claim(f, id)

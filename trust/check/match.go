@@ -62,6 +62,9 @@ func openSegment(glob string) bool {
 // conditionsOf looks at each line of when.
 func (l *linter) conditionsOf(r *report, f *facts) {
 	for i, c := range f.when {
+		if f.When[i].Implied {
+			continue // nobody wrote it
+		}
 		at := f.When[i].At
 		c.texts(r, at, "when", false)
 		switch c.value {

@@ -75,7 +75,7 @@ func (l *linter) loners(reports *[]*report) []*loner {
 	}
 	for _, f := range l.facts {
 		for i, c := range f.when {
-			if c.value != open || c.simple() || f.When[i].PerGrant {
+			if c.value != open || c.simple() || f.When[i].PerGrant || f.When[i].Implied {
 				continue
 			}
 			r := &report{file: f.File, severity: l.severity}
