@@ -3,10 +3,13 @@ package upstream
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
+	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -18,25 +21,39 @@ const (
 	hidden = "[removed]"
 	// maxMessage cuts what a service says, which the journal keeps, to a readable length.
 	maxMessage = 512
+	// maxRead bounds what is searched for secrets: what stands behind it is cut anyway.
+	maxRead = 8 << 10
+	// window is how many bytes of a secret in a row are taken for a part of it. No
+	// word is as long by chance, and what is shorter is too little to go on with.
+	window = 12
 )
 
-// likeToken finds a JWT, whole or in part.
-var likeToken = regexp.MustCompile(`eyJ[A-Za-z0-9_.~+/=%-]*`)
+var (
+	// likeToken finds a JWT, whole or in part: its JSON begins with {" in base64url.
+	likeToken = regexp.MustCompile(`eyJ[A-Za-z0-9_.~+/=%-]*`)
+	// likeSecret finds what may be an opaque token. Ids of requests (36) and names of
+	// people's things are shorter or have one case; see mixed.
+	likeSecret = regexp.MustCompile(`[A-Za-z0-9_+=-]{32,}`)
+)
 
 // Clean takes secrets, tokens and control characters out of a text from outside, and
-// cuts it. A line break could forge a line of the log.
+// cuts it. A line break could forge a line of the log. A secret is found as it is, as
+// a URL or JSON has it, and in parts: services quote what they got, cut and encoded.
 func Clean(s string, hide ...exchange.Secret) string {
+	s = likeToken.ReplaceAllString(Cut(s, maxRead), hidden)
 	for _, secret := range hide {
 		text := secret.Reveal()
-		if text == "" {
-			continue
-		}
-		s = strings.ReplaceAll(s, text, hidden)
-		if i := strings.LastIndexByte(text, '.'); i >= 0 && i+1 < len(text) {
-			s = strings.ReplaceAll(s, text[i+1:], hidden) // a JWT's signature, which makes the rest a token
+		plain, escaped := strconv.Quote(text), inJSON(text)
+		for _, form := range []string{text, url.QueryEscape(text), url.PathEscape(text), plain[1 : len(plain)-1], escaped} {
+			s = without(s, form)
 		}
 	}
-	s = likeToken.ReplaceAllString(s, hidden)
+	s = likeSecret.ReplaceAllStringFunc(s, func(word string) string {
+		if mixed(word) {
+			return hidden
+		}
+		return word
+	})
 	s = strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || !unicode.IsPrint(r) {
 			return ' '
@@ -44,6 +61,54 @@ func Clean(s string, hide ...exchange.Secret) string {
 		return r
 	}, s)
 	return Cut(s, maxMessage)
+}
+
+// inJSON is the text of a JSON string, in the form for web pages: with < as \u003c.
+func inJSON(s string) string {
+	b, err := json.Marshal(s)
+	if err != nil {
+		return s
+	}
+	return string(b[1 : len(b)-1])
+}
+
+// without removes a secret from s, and each part of it that is as long as a window.
+func without(s, secret string) string {
+	if len(secret) < window {
+		if secret == "" {
+			return s
+		}
+		return strings.ReplaceAll(s, secret, hidden)
+	}
+	parts := make(map[string]bool, len(secret))
+	for i := 0; i+window <= len(secret); i++ {
+		parts[secret[i:i+window]] = true
+	}
+	var out strings.Builder
+	for i := 0; i < len(s); {
+		end := i
+		// Windows that overlap are one part.
+		for j := i; j <= end && j+window <= len(s); j++ {
+			if parts[s[j:j+window]] {
+				end = j + window
+			} else if end == i {
+				break
+			}
+		}
+		if end > i {
+			out.WriteString(hidden)
+			i = end
+			continue
+		}
+		out.WriteByte(s[i])
+		i++
+	}
+	return out.String()
+}
+
+// mixed reports a word with digits and letters of both cases, as random ones are.
+func mixed(word string) bool {
+	return strings.ContainsAny(word, "0123456789") && strings.ToLower(word) != word && strings.ToUpper(word) != word
 }
 
 // Cut shortens s to n bytes, at a character's end.

@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strings"
+	"sync"
 	"time"
 
 	"cambio/exchange"
@@ -73,7 +75,7 @@ func New(c Config) (*Client, error) {
 
 // Enter takes a place for one caller, whatever number of calls it makes, and bounds
 // their time together; a caller who hangs up does not end them. leave must be
-// called. The error is target-busy: nothing was sent.
+// called, deferred, so that a panic gives the place back. The error is target-busy: nothing was sent.
 func (c *Client) Enter(ctx context.Context) (inner context.Context, leave func(), err error) {
 	select {
 	case c.places <- struct{}{}:
@@ -85,7 +87,8 @@ func (c *Client) Enter(ctx context.Context) (inner context.Context, leave func()
 		return nil, nil, e
 	}
 	inner, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.timeout)
-	return inner, func() { cancel(); <-c.places }, nil
+	// Once: a second leave would give away somebody else's place.
+	return inner, sync.OnceFunc(func() { cancel(); <-c.places }), nil
 }
 
 // Roots are the certificates of PEM text, or nil for the system's.
@@ -124,7 +127,7 @@ func NewTransport(roots *x509.CertPool) *http.Transport {
 // network, or that is none.
 func CheckEndpoint(endpoint string) error {
 	u, err := url.Parse(endpoint)
-	if err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
+	if err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(endpoint, "#") {
 		return errors.New("an endpoint is a URL without user, query and fragment")
 	}
 	ip, err := netip.ParseAddr(u.Hostname())
