@@ -27,8 +27,10 @@ import (
 	"cambio/providers/pulumi"
 	"cambio/providers/semaphore"
 	"cambio/providers/spacelift"
+	"cambio/providers/spiffe"
 	"cambio/providers/terraform"
 	"cambio/providers/vercel"
+	"cambio/providers/x509"
 	"cambio/trust"
 )
 
@@ -55,6 +57,8 @@ func platforms() map[string]func() oidc.Platform {
 		"fly-io":              fly.Platform,
 		"jenkins":             jenkins.Platform,
 		"pulumi":              pulumi.Platform,
+		"spiffe":              spiffe.Platform,
+		"x509":                x509.Platform,
 		"oidc":                oidc.Generic,
 		"aws":                 aws.Platform,
 		"aws-caller-identity": aws.CallerPlatform,

@@ -2,11 +2,14 @@ package providers
 
 import (
 	"context"
+	cryptox509 "crypto/x509"
 	"time"
 
 	"cambio/exchange"
 	"cambio/providers/aws"
 	"cambio/providers/oidc"
+	"cambio/providers/spiffe"
+	"cambio/providers/x509"
 	"cambio/trust"
 )
 
@@ -15,6 +18,8 @@ import (
 type Set struct {
 	tokens  *oidc.Set
 	callers *aws.Callers
+	svids   *spiffe.Certificates
+	clients *x509.Clients
 }
 
 // New returns the verifier of cfg.Providers on the platforms of the catalogue.
@@ -31,7 +36,11 @@ func New(cfg oidc.Config) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Set{tokens: tokens, callers: callers}, nil
+	clients, err := x509.NewClients(cfg.TrustDomain, shown(cfg, exchange.SubjectMTLS), cfg.Now)
+	if err != nil {
+		return nil, err
+	}
+	return &Set{tokens: tokens, callers: callers, svids: spiffe.NewCertificates(tokens, cfg.Now), clients: clients}, nil
 }
 
 // shown are the providers whose workloads prove themselves so.
@@ -53,9 +62,25 @@ func (s *Set) Verify(ctx context.Context, subject exchange.Subject) (exchange.Pr
 		return s.tokens.Verify(ctx, subject.Token)
 	case exchange.SubjectAWS:
 		return s.callers.Verify(ctx, subject.Token)
+	case exchange.SubjectMTLS:
+		return s.certificate(ctx, subject.Certificates)
 	default:
 		return exchange.Proof{}, exchange.Refuse(trust.ReasonTokenType, nil)
 	}
+}
+
+// certificate proves the certificate of a connection. One with a SPIFFE ID is its
+// trust domain's affair alone, where there is any.
+func (s *Set) certificate(ctx context.Context, shown []*cryptox509.Certificate) (exchange.Proof, error) {
+	switch {
+	case !s.tokens.HasDomains() && !s.clients.Any():
+		return exchange.Proof{}, exchange.Refuse(trust.ReasonTokenType, nil)
+	case len(shown) == 0:
+		return exchange.Proof{}, exchange.Refuse(trust.ReasonCertMissing, nil)
+	case s.svids.Claims(shown[0]):
+		return s.svids.Verify(ctx, shown)
+	}
+	return s.clients.Verify(shown)
 }
 
 // Claimed is the identity that these claims would prove, see [oidc.Set.Claimed].
