@@ -43,7 +43,8 @@ type GoogleAccount struct {
 	Email string
 	// Users are the principals with roles/iam.workloadIdentityUser on it.
 	Users []string
-	// Creators are the accounts with roles/iam.serviceAccountTokenCreator on it.
+	// Creators are the accounts and principals with
+	// roles/iam.serviceAccountTokenCreator on it.
 	Creators []string
 	// MaxLifetime of its access tokens; default an hour, as at Google.
 	MaxLifetime time.Duration

@@ -343,7 +343,8 @@ func (g *Google) chain(caller GoogleToken, email string, delegates []string) (Go
 			return account, denied
 		}
 		account = g.config.Accounts[at]
-		if i == 0 && !slices.Contains(account.Users, who) || i > 0 && !slices.Contains(account.Creators, who) {
+		// A chain needs more than the role of a workload identity: implicitDelegation.
+		if !slices.Contains(account.Creators, who) && (len(delegates) > 0 || !slices.Contains(account.Users, who)) {
 			return account, denied
 		}
 		who = name

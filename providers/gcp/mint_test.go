@@ -48,7 +48,7 @@ func google(tb testing.TB) *standin.Google {
 		Now: exchangetest.Now, Rand: rand.Reader, Providers: []standin.GoogleProvider{p},
 		Accounts: []standin.GoogleAccount{
 			{Email: deployer, Users: users, Creators: []string{between}},
-			{Email: between, Users: users},
+			{Email: between, Creators: users},
 		},
 	})
 	if err != nil {
