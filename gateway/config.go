@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"cambio/providers"
+	"cambio/providers/ssh"
+	"cambio/providers/x509"
 	"cambio/trust"
 	"cambio/trust/strictyaml"
 )
@@ -128,7 +130,8 @@ type IdentityProvider struct {
 	Issuer string `yaml:"issuer"`
 	// Audience is the exact aud that its tokens must have, one or a list; the
 	// first is what a caller is told to ask for.
-	Audience OneOrMany `yaml:"audience,required" jsonschema:"required"`
+	// Required but for type x509, whose certificates have none.
+	Audience OneOrMany `yaml:"audience"`
 	// JWKSFile is a file with the key set: nothing is fetched.
 	JWKSFile string `yaml:"jwks_file"`
 	// JWKSURL is where the key set is: no discovery.
@@ -265,7 +268,9 @@ type Target struct {
 	// Types x509 and ssh.
 	CAKey string `yaml:"ca_key"`
 
-	ca, key, chain []byte // of CAFile, AppKey or CAKey, and CACert
+	ca, key      []byte          // of CAFile and AppKey
+	authority    *x509.Authority // of CACert and CAKey, type x509
+	sshAuthority *ssh.Authority  // of CAKey, type ssh
 }
 
 const (

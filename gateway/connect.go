@@ -83,6 +83,9 @@ func Connect(c Config, policy *trust.Policy, name string, now time.Time) (*Conne
 			continue
 		}
 		subjects, finding := subjectsOf(c, c.Targets[name], g)
+		if finding != nil && kind.vouches {
+			subjects, finding = nil, nil
+		}
 		if finding != nil {
 			finding.File = file
 			findings = append(findings, *finding)

@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -115,7 +116,7 @@ func (g *Gateway) openPolicy(ctx context.Context) error {
 	}
 	g.folder = signature
 	policy, findings := LoadPolicy(g.config, g.env.Now())
-	if findings = append(findings, checkTLS(g.config)...); findings.HasErrors() {
+	if findings = slices.Concat(findings, checkTLS(g.config), checkAuthorities(g.config, g.env.Now())); findings.HasErrors() {
 		return findings
 	}
 	for _, f := range findings {
@@ -156,7 +157,7 @@ func (g *Gateway) openKeys(ctx context.Context) error {
 	g.nonces = replay.NewNonces(nonceKey, g.env.Rand)
 	inForce := issuer.Prune(ring, g.env.Now())
 	g.keyWatch.begin(ring, inForce)
-	g.issuer, err = issuer.New(issuer.Config{URL: g.config.Issuer, Now: g.env.Now, Rand: g.env.Rand}, inForce)
+	g.issuer, err = issuer.New(issuer.Config{URL: g.config.Issuer, Now: g.env.Now, Rand: g.env.Rand, Roots: g.config.Roots()}, inForce)
 	return err
 }
 
@@ -193,6 +194,9 @@ func (g *Gateway) openVerifier(context.Context) error {
 				result = "ok"
 			}
 			g.metrics.Fetched(provider, result)
+			if failure == trust.ReasonBundleRollback {
+				g.metrics.RolledBack(provider)
+			}
 		},
 	})
 	g.verifier = verifier

@@ -82,6 +82,12 @@ func (g *Gateway) listenConfig() (web.ListenConfig, error) {
 		return c, fmt.Errorf("gateway: tls: %w", err)
 	}
 	c.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
+	if g.config.showsCertificates() {
+		// Asked for, never required, and never verified here: who vouches for it is the
+		// identity provider's affair, as it is for a token. A resumed connection would
+		// prove a key of days ago, so none is.
+		c.TLS.ClientAuth, c.TLS.SessionTicketsDisabled = tls.RequestClientCert, true
+	}
 	return c, nil
 }
 
@@ -104,5 +110,5 @@ func checkTLS(c Config) strictyaml.Findings {
 // opening or changing anything.
 func Check(c Config, now time.Time) strictyaml.Findings {
 	_, findings := LoadPolicy(c, now)
-	return slices.Concat(findings, checkTLS(c), checkKeys(c))
+	return slices.Concat(findings, checkTLS(c), checkKeys(c), checkAuthorities(c, now))
 }

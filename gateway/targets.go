@@ -18,6 +18,12 @@ type targetKind struct {
 	// cloud says that the credential is made elsewhere, and our JWT only asserts who
 	// asks; its audience belongs to it alone.
 	cloud bool
+	// vouches says that it only vouches for keys, and needs nothing of who may ask: a
+	// trust that leaves open for which workloads it is can be connected all the same.
+	vouches bool
+	// ours reports a target of a cloud's kind whose credential is our own JWT all the
+	// same; nil: none is.
+	ours func(Target) bool
 	// sharesAudience says that several targets of the kind have the same audience by
 	// nature.
 	sharesAudience bool
@@ -39,8 +45,11 @@ type targetKind struct {
 // targetKinds are the types of targets, by their name in the configuration.
 func targetKinds() map[string]targetKind {
 	return map[string]targetKind{
-		targetJWT: jwtKind(),
-		targetAWS: awsKind(),
+		targetJWT:        jwtKind(),
+		targetAWS:        awsKind(),
+		targetKubernetes: kubernetesKind(),
+		targetSSH:        sshKind(),
+		targetX509:       x509Kind(),
 	}
 }
 
@@ -53,7 +62,7 @@ func (g *Gateway) openTargets(context.Context) error {
 		if err != nil {
 			return fmt.Errorf("gateway: target %s: %w", name, err)
 		}
-		target.Cloud = kind.cloud
+		target.Cloud = kind.cloud && (kind.ours == nil || !kind.ours(t))
 		if t.Subject == subjectTrust {
 			target.TrustSubject = TrustSubject(g.config.TrustDomain, "")
 		}

@@ -30,6 +30,8 @@ type Config struct {
 	URL  string           // the exact iss of all that we sign: https, or http on loopback; no trailing slash, query or fragment
 	Now  func() time.Time // decides when a retired key leaves the key set
 	Rand io.Reader        // randomness of signatures
+	// Roots are shown in the trust bundle beside our keys.
+	Roots Roots
 }
 
 // Issuer signs JWTs and checkpoints, and publishes the keys that verify them.
@@ -40,6 +42,7 @@ type Issuer struct {
 	now       func() time.Time
 	rand      io.Reader
 	discovery []byte
+	roots     Roots
 	voice     atomic.Pointer[voice]
 }
 
@@ -48,7 +51,8 @@ type voice struct {
 	ring   Ring
 	rs, es speaker
 	jwks   []byte
-	until  time.Time // when jwks is out of date because a retired key leaves; zero: never
+	bundle []byte
+	until  time.Time // when jwks and bundle are out of date because a retired key leaves; zero: never
 }
 
 // New makes an Issuer that speaks with this ring. It refuses a ring that
@@ -68,7 +72,7 @@ func New(c Config, r Ring) (*Issuer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("issuer: encode the URL: %w", err)
 	}
-	i := &Issuer{url: c.URL, quoted: string(quoted), now: c.Now, rand: c.Rand, discovery: discovery}
+	i := &Issuer{url: c.URL, quoted: string(quoted), now: c.Now, rand: c.Rand, discovery: discovery, roots: c.Roots}
 	if err := i.Replace(r); err != nil {
 		return nil, err
 	}
@@ -98,33 +102,54 @@ func (i *Issuer) Replace(r Ring) error {
 			v.es = newSpeaker(k)
 		}
 	}
-	jwks, until, err := v.ring.publish(i.now())
+	if err := i.show(v, i.now()); err != nil {
+		return err
+	}
+	i.voice.Store(v)
+	return nil
+}
+
+// show makes what is published of a voice.
+func (i *Issuer) show(v *voice, now time.Time) error {
+	set, until, err := v.ring.publish(now)
 	if err != nil {
 		return err
 	}
-	v.jwks, v.until = jwks, until
-	i.voice.Store(v)
+	jwks, err := set.Bytes()
+	if err != nil {
+		return err
+	}
+	bundle, err := set.Bundle(i.roots, v.ring.Sequence(i.roots, now))
+	if err != nil {
+		return err
+	}
+	v.jwks, v.bundle, v.until = jwks, bundle, until
 	return nil
 }
 
 // JWKS is the key set to publish (RFC 7517): the public members of next, active
 // and retired keys, without the retired ones whose time is over. The caller must
 // not change the bytes.
-func (i *Issuer) JWKS() []byte {
+func (i *Issuer) JWKS() []byte { return i.shown().jwks }
+
+// Bundle is the SPIFFE trust bundle to publish: the same keys, and the roots. The
+// caller must not change the bytes.
+func (i *Issuer) Bundle() []byte { return i.shown().bundle }
+
+// shown is the voice in force, with what is published as of now.
+func (i *Issuer) shown() *voice {
 	v := i.voice.Load()
 	now := i.now()
 	if v.until.IsZero() || now.Before(v.until) {
-		return v.jwks
-	}
-	jwks, until, err := v.ring.publish(now)
-	if err != nil {
-		return v.jwks // cannot be: the same ring was published before, with more keys
+		return v
 	}
 	w := *v
-	w.jwks, w.until = jwks, until
+	if err := i.show(&w, now); err != nil {
+		return v // cannot be: the same ring was published before, with more keys
+	}
 	// A concurrent Replace wins: its ring is newer than the one we hold.
 	i.voice.CompareAndSwap(v, &w)
-	return jwks
+	return &w
 }
 
 // Discovery is the metadata document of OpenID Connect Discovery 1.0 section 3

@@ -92,7 +92,7 @@ func (k Key) PublicJWK() map[string]any {
 
 // publish makes the key set as of now, and says when it will be out of date
 // because a retired key leaves (zero: never).
-func (r Ring) publish(now time.Time) (set []byte, until time.Time, err error) {
+func (r Ring) publish(now time.Time) (set KeySet, until time.Time, err error) {
 	keys := Prune(r, now).Keys
 	// A client that takes the first key that fits its algorithm gets the active one.
 	rank := map[State]int{Active: 0, Next: 1, Retired: 2}
@@ -103,15 +103,14 @@ func (r Ring) publish(now time.Time) (set []byte, until time.Time, err error) {
 	for _, k := range keys {
 		j, err := k.jwk()
 		if err != nil {
-			return nil, time.Time{}, err
+			return KeySet{}, time.Time{}, err
 		}
 		out.keys = append(out.keys, j)
 		if end := k.PublishedUntil(); !end.IsZero() && (until.IsZero() || end.Before(until)) {
 			until = end
 		}
 	}
-	set, err = out.Bytes()
-	return set, until, err
+	return out, until, nil
 }
 
 // metadata is the discovery document. AWS and kube-apiserver want the three

@@ -37,7 +37,11 @@ func Publication(url string, r Ring, now time.Time) (discovery, keySet []byte, e
 	if discovery, err = discoveryDocument(url); err != nil {
 		return nil, nil, err
 	}
-	keySet, _, err = r.publish(now)
+	set, _, err := r.publish(now)
+	if err != nil {
+		return nil, nil, err
+	}
+	keySet, err = set.Bytes()
 	return discovery, keySet, err
 }
 

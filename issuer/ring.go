@@ -66,7 +66,12 @@ func (k Key) InSoftware() bool {
 
 // Ring is all keys of an issuer: an immutable value. Its methods return a new
 // Ring and leave the old one alone.
-type Ring struct{ Keys []Key }
+type Ring struct {
+	Keys []Key
+	// Changed is when the ring last became another one, where its store knows: a key
+	// that is gone leaves no other trace.
+	Changed time.Time
+}
 
 // Store keeps the ring. Load returns ErrNoKeys, wrapped, if there never was one.
 // Save replaces the whole ring atomically: a reader sees the old or the new one.
@@ -224,7 +229,7 @@ func (r Ring) find(alg Alg, s State) (Key, bool) {
 }
 
 func (r Ring) clone() Ring {
-	return Ring{Keys: append([]Key(nil), r.Keys...)}
+	return Ring{Keys: append([]Key(nil), r.Keys...), Changed: r.Changed}
 }
 
 func algs() []Alg { return []Alg{RS256, ES256} }

@@ -196,10 +196,13 @@ func (r Ring) refill(before Ring, now time.Time, random io.Reader) (Ring, error)
 
 // Prune takes out the retired keys that no living token needs any more.
 func Prune(r Ring, now time.Time) Ring {
-	var out Ring
+	out := Ring{Changed: r.Changed}
 	for _, k := range r.Keys {
-		if end := k.PublishedUntil(); end.IsZero() || now.Before(end) {
+		end := k.PublishedUntil()
+		if end.IsZero() || now.Before(end) {
 			out.Keys = append(out.Keys, k)
+		} else if end.After(out.Changed) {
+			out.Changed = end
 		}
 	}
 	return out

@@ -84,6 +84,9 @@ func (f *Files) Load(ctx context.Context) (issuer.Ring, error) {
 		}
 		r, err := f.load(ctx, raw)
 		if err == nil {
+			if info, err := os.Stat(f.path(manifestName)); err == nil {
+				r.Changed = info.ModTime()
+			}
 			f.remember(raw)
 			return r, nil
 		}
@@ -251,6 +254,13 @@ const (
 	beyondRead fs.FileMode = 0o037 // any, but that the group reads
 	toWrite    fs.FileMode = 0o022
 )
+
+// ReadPrivate reads a file that holds a secret of ours and lies elsewhere than in
+// the folder of the keys, such as the key of an authority. It must be its owner's
+// alone, as the keys must: the error wraps ErrMode, and names the fix.
+func ReadPrivate(path string) ([]byte, error) {
+	return readFile(path, maxKeyFile, true, onReadOnlyMount)
+}
 
 // readFile reads a regular file of at most limit bytes; a secret one must be its
 // owner's alone. On a read-only mount its group may read it too: Kubernetes gives

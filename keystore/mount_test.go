@@ -77,7 +77,7 @@ func TestKeysInASecret(t *testing.T) {
 	if got, err := f.NonceKey(t.Context(), nil); err != nil || got != want {
 		t.Errorf("the nonce secret: %v, %v", got == want, err)
 	}
-	if c, err := f.Publish(t.Context(), t.TempDir(), issuerURL, start); err != nil || len(c.Keys) != 4 {
+	if c, err := f.Publish(t.Context(), t.TempDir(), issuerURL, start, issuer.Roots{}); err != nil || len(c.Keys) != 4 {
 		t.Errorf("publish: %+v, %v", c, err)
 	}
 	// The Secret is applied anew, and the kubelet brings it.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"cambio/issuer"
 	"cambio/keystore"
 )
 
@@ -118,7 +119,7 @@ func TestReadOnlyFolder(t *testing.T) {
 			t.Error("rotated")
 		}
 		// Publishing needs nothing of the folder but to read it.
-		if c, err := f.Publish(t.Context(), to, issuerURL, start); err != nil || len(c.Keys) != 4 {
+		if c, err := f.Publish(t.Context(), to, issuerURL, start, issuer.Roots{}); err != nil || len(c.Keys) != 4 {
 			t.Errorf("publish: %+v, %v", c, err)
 		}
 	}, to)

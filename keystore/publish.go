@@ -26,6 +26,7 @@ const (
 	copyTemp   = ".cambio-writing"
 	discovery1 = wellKnown + "/openid-configuration"
 	discovery2 = wellKnown + "/oauth-authorization-server"
+	copyBundle = wellKnown + "/spiffe-bundle"
 )
 
 // maxDiscovery bounds a discovery document: ours has 700 bytes.
@@ -40,7 +41,8 @@ type Copy struct {
 
 // Publish writes what an issuer of this URL serves, byte for byte, into a folder
 // that a bucket or any static host shows at that URL: .well-known/openid-configuration,
-// .well-known/oauth-authorization-server and keys.
+// .well-known/oauth-authorization-server, keys, and the SPIFFE trust bundle of
+// these keys and roots.
 //
 // The key set is the union, by thumbprint, of the ring's keys and those that are
 // in the folder already. Of the latter go the ones that the key folder knows to
@@ -52,7 +54,7 @@ type Copy struct {
 // is the same already is not touched. The error wraps ErrCopy for a folder with
 // symbolic links, with another issuer's documents, or where others may write it or
 // one of these files. Two at once wait for each other, until ctx ends: ErrBusy.
-func (f *Files) Publish(ctx context.Context, dir, url string, now time.Time) (Copy, error) {
+func (f *Files) Publish(ctx context.Context, dir, url string, now time.Time, roots issuer.Roots) (Copy, error) {
 	// The copy first, then the keys: whoever waited here with the keys of before
 	// would bring back one whose revocation was published meanwhile.
 	c, err := openCopy(ctx, dir)
@@ -97,6 +99,10 @@ func (f *Files) Publish(ctx context.Context, dir, url string, now time.Time) (Co
 	if keys, err = union.Bytes(); err != nil {
 		return Copy{}, err
 	}
+	bundle, err := union.Bundle(roots, ring.Sequence(roots, now))
+	if err != nil {
+		return Copy{}, err
+	}
 	out.Keys = union.KIDs()
 	// Noted before anything is written: from here on a rotation looks at the copy.
 	if err := f.noteStatic(ctx, p); err != nil {
@@ -108,7 +114,7 @@ func (f *Files) Publish(ctx context.Context, dir, url string, now time.Time) (Co
 	for _, file := range []struct {
 		name string
 		raw  []byte
-	}{{copyKeys, keys}, {discovery1, discovery}, {discovery2, discovery}} {
+	}{{copyKeys, keys}, {copyBundle, bundle}, {discovery1, discovery}, {discovery2, discovery}} {
 		written, err := c.write(file.name, file.raw)
 		if err != nil {
 			return Copy{}, err
@@ -195,7 +201,7 @@ func (c *copyDir) open(ctx context.Context, named fs.FileInfo) error {
 	if err := waitLock(ctx, c.lock, c.name); err != nil {
 		return err
 	}
-	for name, want := range map[string]fs.FileMode{wellKnown: fs.ModeDir, copyKeys: 0, discovery1: 0, discovery2: 0} {
+	for name, want := range map[string]fs.FileMode{wellKnown: fs.ModeDir, copyKeys: 0, copyBundle: 0, discovery1: 0, discovery2: 0} {
 		info, err := c.root.Lstat(name)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):

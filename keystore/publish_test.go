@@ -24,7 +24,7 @@ import (
 
 const issuerURL = "https://id.acme.example"
 
-var copyFiles = []string{"keys", ".well-known/openid-configuration", ".well-known/oauth-authorization-server"}
+var copyFiles = []string{"keys", ".well-known/spiffe-bundle", ".well-known/openid-configuration", ".well-known/oauth-authorization-server"}
 
 func readFile(t *testing.T, path string) []byte {
 	t.Helper()
@@ -47,7 +47,7 @@ func shown(t *testing.T, dir string) []string {
 
 func publish(t *testing.T, f *keystore.Files, dir string, now time.Time) keystore.Copy {
 	t.Helper()
-	c, err := f.Publish(t.Context(), dir, issuerURL, now)
+	c, err := f.Publish(t.Context(), dir, issuerURL, now, issuer.Roots{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,11 +75,18 @@ func TestPublishIsWhatIsServed(t *testing.T) {
 	if d := cmp.Diff(copyFiles, c.Written); d != "" { // the key set first: discovery must not name keys that are not there
 		t.Error(d)
 	}
-	i := speak(t, first())
+	ring, err := f.Load(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := speak(t, ring)
 	for _, name := range copyFiles {
 		want := i.Discovery()
-		if name == "keys" {
+		switch name {
+		case "keys":
 			want = i.JWKS()
+		case ".well-known/spiffe-bundle":
+			want = i.Bundle()
 		}
 		path := filepath.Join(dir, name)
 		if got := readFile(t, path); !bytes.Equal(got, want) {
@@ -257,7 +264,7 @@ func TestPublishRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := prepare(t, t.TempDir())
-			_, err := f.Publish(t.Context(), dir, issuerURL, start)
+			_, err := f.Publish(t.Context(), dir, issuerURL, start, issuer.Roots{})
 			if name == "a link as keys" { // a foreign file beside ours is none of our business
 				if err != nil {
 					t.Error(err)
@@ -283,10 +290,10 @@ func TestPublishRefuses(t *testing.T) {
 		})
 	}
 	empty := keystore.NewFiles(t.TempDir(), slog.New(slog.DiscardHandler))
-	if _, err := empty.Publish(t.Context(), t.TempDir(), issuerURL, start); !errors.Is(err, keystore.ErrNoKeys) {
+	if _, err := empty.Publish(t.Context(), t.TempDir(), issuerURL, start, issuer.Roots{}); !errors.Is(err, keystore.ErrNoKeys) {
 		t.Errorf("no keys: %v", err)
 	}
-	if _, err := f.Publish(t.Context(), t.TempDir(), "ftp://x", start); !errors.Is(err, issuer.ErrConfig) {
+	if _, err := f.Publish(t.Context(), t.TempDir(), "ftp://x", start, issuer.Roots{}); !errors.Is(err, issuer.ErrConfig) {
 		t.Errorf("no issuer: %v", err)
 	}
 }
@@ -331,7 +338,7 @@ func TestPublishOfAStrangersKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(dir, "keys"), set, 0o666)
-	if c, err := f.Publish(t.Context(), dir, issuerURL, start); !errors.Is(err, keystore.ErrCopy) {
+	if c, err := f.Publish(t.Context(), dir, issuerURL, start, issuer.Roots{}); !errors.Is(err, keystore.ErrCopy) {
 		t.Errorf("published %v: %v", c.Keys, err)
 	}
 	if raw := readFile(t, filepath.Join(dir, "keys")); !bytes.Equal(raw, set) {
@@ -366,7 +373,7 @@ func TestPublishAfterItsTurnCame(t *testing.T) {
 	queued := queue{Context: t.Context(), up: make(chan struct{}, 1)}
 	done := make(chan error, 1)
 	go func() {
-		_, err := keystore.NewFiles(keys, slog.New(slog.DiscardHandler)).Publish(queued, dir, issuerURL, start)
+		_, err := keystore.NewFiles(keys, slog.New(slog.DiscardHandler)).Publish(queued, dir, issuerURL, start, issuer.Roots{})
 		done <- err
 	}()
 	select {
@@ -400,7 +407,7 @@ func TestPublishWhileOthersDo(t *testing.T) {
 		go func() {
 			mine := keystore.NewFiles(keys, slog.New(slog.DiscardHandler))
 			for range 20 {
-				if _, err := mine.Publish(context.Background(), dir, issuerURL, start); err != nil {
+				if _, err := mine.Publish(context.Background(), dir, issuerURL, start, issuer.Roots{}); err != nil {
 					done <- err
 					return
 				}
@@ -493,7 +500,7 @@ func TestPublicationFile(t *testing.T) {
 		if _, err := f.PublishedElsewhere(); !errors.Is(err, keystore.ErrManifest) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if _, err := f.Publish(t.Context(), t.TempDir(), issuerURL, start); !errors.Is(err, keystore.ErrManifest) {
+		if _, err := f.Publish(t.Context(), t.TempDir(), issuerURL, start, issuer.Roots{}); !errors.Is(err, keystore.ErrManifest) {
 			t.Errorf("%s: publish: %v", name, err)
 		}
 		if _, err := f.Load(t.Context()); err != nil {

@@ -183,7 +183,7 @@ type awsSpy struct{}
 func (awsSpy) Exchange(_ context.Context, r exchange.Request) (*exchange.Result, error) {
 	return &exchange.Result{
 		Decision: r.Decision, ExpiresIn: 15 * time.Minute,
-		Credential: exchange.Credential{Value: process, Type: "urn:cambio:token-type:aws-credentials"},
+		Credential: exchange.Credential{Value: process, Type: "urn:cambio:token-type:aws-credentials", Structured: true},
 	}, nil
 }
 

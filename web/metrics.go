@@ -20,6 +20,7 @@ type Metrics struct {
 	fsyncFailed    prometheus.Counter
 	policyRejected prometheus.Counter
 	fetches        *prometheus.CounterVec
+	rollbacks      *prometheus.CounterVec
 	reservations   *prometheus.CounterVec
 }
 
@@ -53,11 +54,14 @@ func NewMetrics(g Gauges) *Metrics {
 		fetches: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "cambio_key_set_fetches_total", Help: "Key set fetches by identity provider and result.",
 		}, []string{"provider", "result"}),
+		rollbacks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "cambio_bundle_rollbacks_total", Help: "Trust bundles refused because they are older than the one in force, by identity provider.",
+		}, []string{"provider"}),
 		reservations: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "cambio_reservations_total", Help: "Answers of the shared replay store: allowed, used, not-yet, restarted or error.",
 		}, []string{"result"}),
 	}
-	m.registry.MustRegister(m.exchanges, m.elapsed, m.fsync, m.fsyncFailed, m.policyRejected, m.fetches, m.reservations,
+	m.registry.MustRegister(m.exchanges, m.elapsed, m.fsync, m.fsyncFailed, m.policyRejected, m.fetches, m.rollbacks, m.reservations,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "cambio_remembered_tokens", Help: "Used tokens that are remembered."},
 			func() float64 { return float64(g.RememberedTokens()) }),
@@ -89,6 +93,9 @@ func (m *Metrics) PolicyRejected() { m.policyRejected.Inc() }
 
 // Fetched counts one key set fetch. result must come from a closed set.
 func (m *Metrics) Fetched(provider, result string) { m.fetches.WithLabelValues(provider, result).Inc() }
+
+// RolledBack counts one trust bundle that is older than the one in force.
+func (m *Metrics) RolledBack(provider string) { m.rollbacks.WithLabelValues(provider).Inc() }
 
 func (m *Metrics) handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})

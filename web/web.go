@@ -26,6 +26,7 @@ type Exchanger interface {
 type Voice interface {
 	Discovery() []byte
 	JWKS() []byte
+	Bundle() []byte
 }
 
 // Config is what the public handler works with. Limiter and Nonces may be nil;
@@ -87,7 +88,8 @@ func Handler(c Config) (http.Handler, error) {
 	for path, body := range map[string]func() []byte{
 		"/.well-known/openid-configuration":       c.Voice.Discovery,
 		"/.well-known/oauth-authorization-server": c.Voice.Discovery,
-		"/keys": c.Voice.JWKS,
+		"/keys":                      c.Voice.JWKS,
+		"/.well-known/spiffe-bundle": c.Voice.Bundle,
 	} {
 		r.Get(path, public(body))
 		r.Head(path, public(body))

@@ -51,6 +51,7 @@ type voice struct{}
 
 func (voice) Discovery() []byte { return []byte(`{"issuer":"https://gw.test"}`) }
 func (voice) JWKS() []byte      { return []byte(`{"keys":[]}`) }
+func (voice) Bundle() []byte    { return []byte(`{"spiffe_sequence":1,"keys":[]}`) }
 
 func handler(t *testing.T, x web.Exchanger, change func(*web.Config)) (http.Handler, *[]web.Outcome) {
 	t.Helper()

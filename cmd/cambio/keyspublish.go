@@ -25,6 +25,7 @@ host can serve it and the gateway need not be public:
   DIR/keys
   DIR/.well-known/openid-configuration
   DIR/.well-known/oauth-authorization-server
+  DIR/.well-known/spiffe-bundle
 
 A key in DIR that was revoked, or retired long enough ago, goes. One that the key
 folder never had stays, with a warning: another key folder of this issuer may sign
@@ -41,7 +42,7 @@ until the public key set shows the next keys.`,
 			if err != nil {
 				return err
 			}
-			out, err := c.store(config).Publish(cmd.Context(), args[0], config.Issuer, c.io.now())
+			out, err := c.store(config).Publish(cmd.Context(), args[0], config.Issuer, c.io.now(), config.Roots())
 			if errors.Is(err, keystore.ErrNoKeys) {
 				return noKeys()
 			}
