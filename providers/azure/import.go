@@ -1,4 +1,6 @@
-// Package azure reads what Microsoft Entra trusts of other identity providers.
+// Package azure is the target type for Microsoft Entra: an assertion of ours becomes an
+// access token of an application or managed identity that trusts it. It also reads
+// what Entra trusts of other identity providers.
 package azure
 
 import (

@@ -1,5 +1,6 @@
-// Package vault reads what HashiCorp Vault and OpenBao trust of other identity
-// providers.
+// Package vault is the target type for HashiCorp Vault and OpenBao: an assertion of
+// ours becomes a token of a role that trusts it. It also reads what they trust of
+// other identity providers.
 package vault
 
 import (
