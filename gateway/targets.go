@@ -47,6 +47,7 @@ func targetKinds() map[string]targetKind {
 	return map[string]targetKind{
 		targetJWT:        jwtKind(),
 		targetAWS:        awsKind(),
+		targetGCP:        gcpKind(),
 		targetKubernetes: kubernetesKind(),
 		targetSSH:        sshKind(),
 		targetX509:       x509Kind(),

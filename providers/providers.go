@@ -94,6 +94,7 @@ func TargetTypes() map[string]trust.TargetType {
 	return map[string]trust.TargetType{
 		"jwt": jwt.TargetType(),
 		"aws": aws.TargetType("", ""),
+		"gcp": gcp.TargetType(),
 	}
 }
 
