@@ -29,6 +29,12 @@ func Settings(before, after Config) []diff.Setting {
 		if bytes.Equal(old.ca, now.ca) {
 			old.CAFile = now.CAFile
 		}
+		if bytes.Equal(old.bundle, now.bundle) {
+			old.BundleFile = now.BundleFile
+		}
+		if bytes.Equal(old.clientCA, now.clientCA) {
+			old.ClientCAFile = now.ClientCAFile
+		}
 		old.TokenUse = now.TokenUse // said for each trust
 		out = append(out, differing(diff.KindProvider, name, old, now)...)
 	}

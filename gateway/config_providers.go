@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"cambio/exchange"
 	"cambio/providers"
 	"cambio/providers/oidc"
 	"cambio/trust"
@@ -44,7 +45,10 @@ func (c *checker) providers() {
 			// A token of both would be one of either: a trust from the one would
 			// be open to the other's.
 			k := pair{p.Issuer, aud}
-			if other, twice := taken[k]; twice && other != key.Text && p.Issuer != "" {
+			if p.Issuer == "" && p.TrustDomain != "" {
+				k.issuer = "spiffe://" + p.TrustDomain
+			}
+			if other, twice := taken[k]; twice && other != key.Text && k.issuer != "" {
 				c.r.Error(n.Find("audience"), "provider-duplicate", other+" has this issuer and this audience already", "give each its own audience")
 			}
 			taken[k] = key.Text
@@ -72,7 +76,7 @@ func (c *checker) provider(name string, n *strictyaml.Node, p IdentityProvider) 
 	if n.Get("max_token_lifetime") == nil {
 		p.MaxTokenLifetime = strictyaml.Duration(defaultLifetime)
 	}
-	for _, field := range []string{"issuer", "jwks_file", "jwks_url", "discovery_url", "ca_file"} {
+	for _, field := range []string{"issuer", "jwks_file", "jwks_url", "discovery_url", "ca_file", "trust_domain", "bundle_file", "bundle_url", "bundle_endpoint_id", "client_ca_file"} {
 		c.notEmpty(n.Get(field))
 	}
 	p.JWKSFile, p.jwks = c.file(n.Get("jwks_file"), p.JWKSFile)
@@ -86,6 +90,7 @@ func (c *checker) provider(name string, n *strictyaml.Node, p IdentityProvider) 
 		p.TokenReview.TokenFile = c.path(p.TokenReview.TokenFile)
 	}
 	c.settings(n, platform)
+	c.certificates(n, platform)
 	c.audiences(n, p)
 	c.times(n, platform)
 	c.tokenUse(n.Get("token_use"), platform)
@@ -104,6 +109,22 @@ func (c *checker) provider(name string, n *strictyaml.Node, p IdentityProvider) 
 		c.r.Error(n.Find("issuer"), "issuer-own", "the issuer is our own", "write the identity provider's")
 	}
 	return p
+}
+
+// certificates checks what is different where workloads prove themselves by the
+// certificate of their connection: it has no audience, and only who ends TLS sees it.
+func (c *checker) certificates(n *strictyaml.Node, platform oidc.Platform) {
+	byCertificate := platform.Proof == exchange.SubjectMTLS
+	aud := n.Get("audience")
+	switch {
+	case aud == nil && !byCertificate:
+		c.r.Missing(n, "audience", "write audience: and its value")
+	case aud != nil && byCertificate:
+		c.r.Error(aud, "audience-invalid", "a certificate has no audience", "leave it out")
+	}
+	if byCertificate && (c.config.TLS == nil || c.config.TLS.Cert == "") {
+		c.r.Error(n.Find("type"), "client-certificates-unseen", "client certificates end where TLS ends, and that is not here", "write tls: {cert: ..., key: ...}, and let clients connect to this process itself")
+	}
 }
 
 // settings refuses the fields that only other platforms have.
@@ -339,9 +360,29 @@ func (p IdentityProvider) provider(name string) oidc.Provider {
 		JWKSFile: p.jwks, JWKSURL: p.JWKSURL, DiscoveryURL: p.DiscoveryURL, CA: p.ca, Dial: rules,
 		Algs: p.Algs, ClockSkew: time.Duration(p.ClockSkew), MaxAge: time.Duration(p.MaxTokenAge), MaxLifetime: time.Duration(p.MaxTokenLifetime),
 		AllowMultiAudience: p.AllowMultiAudience, Workload: p.Workload, InsecureLoopback: p.InsecureLoopback,
-		Review: p.TokenReview.review(), TrustDomain: p.TrustDomain, Bundle: p.bundle, BundleURL: p.BundleURL, BundleEndpointID: p.BundleEndpointID,
+		Review: p.TokenReview.review(), TrustDomain: p.TrustDomain, Bundle: p.bundle, BundleRead: again(p.BundleFile), BundleURL: p.BundleURL, BundleEndpointID: p.BundleEndpointID,
 		ClientCA: p.clientCA, Endpoint: p.Endpoint,
 	}
+}
+
+// again reads a file anew whenever it is asked; nil: there is none.
+func again(path string) func() ([]byte, error) {
+	if path == "" {
+		return nil
+	}
+	return func() ([]byte, error) { return os.ReadFile(path) }
+}
+
+// showsCertificates reports whether some provider takes the certificates of
+// connections.
+func (c Config) showsCertificates() bool {
+	for _, p := range c.IdentityProviders {
+		platform, _ := providers.Platform(p.Type)
+		if platform.Proof == exchange.SubjectMTLS || platform.Domain != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // Verified are the identity providers as package providers takes them, sorted

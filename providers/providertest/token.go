@@ -1,6 +1,7 @@
 package providertest
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -149,7 +150,17 @@ func clone(claims map[string]any) map[string]any {
 // provider is the identity provider under test.
 func (c Tokens) provider(tb testing.TB) oidc.Provider {
 	issuer, _ := c.Platform.Sample["iss"].(string)
-	return oidc.Provider{Name: name, Type: c.Type, Issuer: issuer, Audiences: []string{ours}, JWKSFile: keysOf(tb).set}
+	p := oidc.Provider{Name: name, Type: c.Type, Issuer: issuer, Audiences: []string{ours}, JWKSFile: keysOf(tb).set}
+	if c.Platform.Domain != nil {
+		// Its keys come in a bundle, and its subjects say whose it is.
+		sub, _ := c.Platform.Sample["sub"].(string)
+		domain, _, err := c.Platform.Domain.Parse(sub)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		p.TrustDomain, p.JWKSFile, p.Bundle = domain, nil, bytes.ReplaceAll(p.JWKSFile, []byte(`{"kty"`), []byte(`{"use":"jwt-svid","kty"`))
+	}
+	return p
 }
 
 func (c Tokens) open(tb testing.TB) *oidc.Set {
@@ -294,6 +305,9 @@ func (c Tokens) decide(t *testing.T, policy *trust.Policy, claims map[string]any
 func (c Tokens) pinned() map[string]any {
 	out := map[string]any{}
 	for path, claim := range c.Platform.Claims {
+		if slices.Contains(c.Platform.Derived, path) {
+			continue // the verifier's own, whatever a token has there
+		}
 		if slices.Contains([]string{"iss", "aud", "exp", "iat", "nbf", "jti"}, path) || claim.Type == trust.ListClaim || claim.Type == trust.MapClaim || claim.Type == trust.DoubleClaim {
 			continue
 		}
