@@ -15,6 +15,7 @@ import (
 	"cambio/exchange"
 	"cambio/issuer"
 	"cambio/trust"
+	"cambio/trust/strictyaml"
 )
 
 // What every order is for, unless a test changes it.
@@ -72,31 +73,10 @@ func Order(tb testing.TB, ask Ask) exchange.Order {
 // Try is [Order] with the refusal of the request.
 func Try(tb testing.TB, ask Ask) (exchange.Order, error) {
 	tb.Helper()
-	if ask.MaxTTL == 0 {
-		ask.MaxTTL = max(time.Hour, ask.Type.MinTTL)
-	}
 	if ask.Workload == "" {
 		ask.Workload = Workload
 	}
-	grant := "to: target"
-	if ask.Grant != "" {
-		grant += ", " + ask.Grant
-	}
-	policy, findings := trust.Compile(trust.World{
-		Providers: map[string]trust.Provider{"ci": {TokenUse: trust.Once, Platform: trust.Platform{
-			Name: "ci", Anchors: []string{"repository_id"},
-			Claims: map[string]trust.Claim{
-				"repository_id": {Type: trust.StringClaim, Always: true}, "sub": {Type: trust.StringClaim}, "actor": {Type: trust.StringClaim},
-			},
-		}}},
-		Targets: map[string]trust.Target{"target": {Type: ask.Type, MaxTTL: ask.MaxTTL}},
-	}, []trust.Source{{Name: "deploy.yaml", Data: []byte(`
-name: deploy
-owner: team@acme.test
-purpose: deploys
-from: ci
-match: {repository_id: "2"}
-grants: [{` + grant + "}]\n")}}, Now())
+	policy, findings := compile(ask)
 	if policy == nil {
 		tb.Fatal(findings.Error())
 	}
@@ -118,6 +98,38 @@ grants: [{` + grant + "}]\n")}}, Now())
 		return exchange.Order{}, err
 	}
 	return w.order, nil
+}
+
+// Loads reports whether the grant loads.
+func Loads(tb testing.TB, ask Ask) bool {
+	tb.Helper()
+	policy, _ := compile(ask)
+	return policy != nil
+}
+
+func compile(ask Ask) (*trust.Policy, strictyaml.Findings) {
+	if ask.MaxTTL == 0 {
+		ask.MaxTTL = max(time.Hour, ask.Type.MinTTL)
+	}
+	grant := "to: target"
+	if ask.Grant != "" {
+		grant += ", " + ask.Grant
+	}
+	return trust.Compile(trust.World{
+		Providers: map[string]trust.Provider{"ci": {TokenUse: trust.Once, Platform: trust.Platform{
+			Name: "ci", Anchors: []string{"repository_id"},
+			Claims: map[string]trust.Claim{
+				"repository_id": {Type: trust.StringClaim, Always: true}, "sub": {Type: trust.StringClaim}, "actor": {Type: trust.StringClaim},
+			},
+		}}},
+		Targets: map[string]trust.Target{"target": {Type: ask.Type, MaxTTL: ask.MaxTTL}},
+	}, []trust.Source{{Name: "deploy.yaml", Data: []byte(`
+name: deploy
+owner: team@acme.test
+purpose: deploys
+from: ci
+match: {repository_id: "2"}
+grants: [{` + grant + "}]\n")}}, Now())
 }
 
 // world is one exchange on its way to the minter; it catches the order.
