@@ -15,6 +15,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,9 @@ import (
 // ErrUnreachable means that the gateway, or the place that hands out the
 // subject token, did not answer. Trying again later may help.
 var ErrUnreachable = errors.New("no answer")
+
+// typeJWT is the subject_token_type of a JWT (RFC 8693 section 3).
+const typeJWT = "urn:ietf:params:oauth:token-type:jwt"
 
 const (
 	// budget bounds an exchange with all its attempts: a CI step survives a
@@ -148,13 +152,14 @@ func (c *Client) attempt(ctx context.Context, endpoint string, r Request, form u
 		return Credential{}, err
 	}
 	form.Set("subject_token", token)
+	form.Set("subject_token_type", cmp.Or(source.TokenType, typeJWT))
 	a, err := c.post(ctx, endpoint, form)
 	if err != nil {
 		return Credential{}, err
 	}
 	if a.status != http.StatusOK {
 		refusal := parseRefusal(a)
-		refusal.renewed = source.PerAudience
+		refusal.renewed = source.PerAudience || source.renews
 		return Credential{}, refusal
 	}
 	cred, err := parseCredential(a, r)
@@ -193,9 +198,8 @@ func (r Request) form() (url.Values, error) {
 		return nil, fmt.Errorf("ttl %v: must be whole seconds", r.TTL)
 	}
 	form := url.Values{
-		"grant_type":         {"urn:ietf:params:oauth:grant-type:token-exchange"},
-		"subject_token_type": {"urn:ietf:params:oauth:token-type:jwt"},
-		"audience":           {r.Target},
+		"grant_type": {"urn:ietf:params:oauth:grant-type:token-exchange"},
+		"audience":   {r.Target},
 	}
 	// An empty parameter is malformed, so what is not asked for is left out.
 	for name, value := range map[string]string{"resource": r.Resource, "scope": strings.Join(r.Scopes, " "), "trust": r.Trust, "requested_token_type": r.Type} {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
 	"strings"
 )
@@ -18,10 +19,16 @@ var ErrNoIdentity = errors.New("no identity found")
 type Env struct {
 	Getenv   func(string) string
 	ReadFile func(string) ([]byte, error) // os.ReadFile
-	// HTTP reaches GitHub's token service, the Kubernetes API server and Google's
-	// metadata server. Only its Transport is used, so that nothing follows a
+	// HTTP reaches the token services of platforms, the Kubernetes API server and
+	// metadata servers. Only its Transport is used, so that nothing follows a
 	// redirect; nil means a default.
 	HTTP *http.Client
+	// Exec runs a command that gives out tokens (circleci, buildkite-agent) and
+	// returns what it prints; an error that wraps fs.ErrNotExist says that there is
+	// no such command. nil: no command is run.
+	Exec func(ctx context.Context, name string, args ...string) ([]byte, error)
+	// Dial reaches the socket of a machine at Fly.io; nil means the system's.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// TokenFile is the file that the user named, "-" for Stdin, "" for none.
 	TokenFile string
 	Stdin     io.Reader
@@ -65,25 +72,34 @@ func (e *NoIdentityError) Unwrap() error { return ErrNoIdentity }
 //  2. the variable CAMBIO_TOKEN, which holds a token, then CAMBIO_TOKEN_FILE,
 //     which names a file
 //  3. a GitHub Actions job with `permissions: id-token: write`
-//  4. a projected Kubernetes token at /var/run/secrets/tokens/cambio or
+//  4. GitLab CI (an id_tokens entry CAMBIO_TOKEN), CircleCI, Buildkite, Bitbucket
+//     Pipelines, Azure DevOps, HCP Terraform, Spacelift, env0, Codefresh,
+//     Semaphore, Vercel, Fly.io: what each puts into the environment
+//  5. the managed identity of an Azure service
+//  6. a projected Kubernetes token at /var/run/secrets/tokens/cambio or
 //     /var/run/secrets/cambio/token
-//  5. the Kubernetes API server, where the pod's service account may create
+//  7. the Kubernetes API server, where the pod's service account may create
 //     tokens of its own (TokenRequest)
-//  6. Google's metadata server, if one answers
+//  8. Google's metadata server, if one answers, then Azure's
+//
+// A JWT-SVID that spiffe-helper writes, and the tokens that Jenkins, Harness and
+// Pulumi hand to their steps, come by CAMBIO_TOKEN_FILE and CAMBIO_TOKEN. The
+// Workload API itself is gRPC, which this package does not speak.
 //
 // A place that was named or that is clearly meant is never passed over because
 // it fails: the workload would show another identity than the one its owner
-// thinks of. So a GitHub job without the permission is an error also on a
-// runner with an identity of its own.
+// thinks of. So a job without a token is an error also on a runner with an
+// identity of its own.
 //
-// Tokens that were mounted for someone else (AWS_WEB_IDENTITY_TOKEN_FILE, the
-// pod's default token) are never sent to a gateway: they open other doors. The
-// pod's default token goes to the pod's own API server, which it is for.
+// Tokens that were mounted for someone else (AWS_WEB_IDENTITY_TOKEN_FILE,
+// AZURE_FEDERATED_TOKEN_FILE, the pod's default token) are never sent to a
+// gateway: they open other doors. The pod's default token goes to the pod's own
+// API server, which it is for.
 //
 // The error is a [*NoIdentityError] where nothing was found.
 func Detect(ctx context.Context, env Env) (*Source, error) {
 	d := detection{env: env}
-	for _, place := range []func(context.Context) (*Source, error){d.named, d.variables, d.gitHub, d.mounted, d.tokenRequest, d.google} {
+	for _, place := range d.places() {
 		s, err := place(ctx)
 		if err != nil {
 			return nil, err
@@ -94,6 +110,14 @@ func Detect(ctx context.Context, env Env) (*Source, error) {
 		}
 	}
 	return nil, d.none()
+}
+
+// places are what Detect looks at, in order.
+func (d *detection) places() []func(context.Context) (*Source, error) {
+	return []func(context.Context) (*Source, error){
+		d.named, d.variables, d.gitHub, d.ambient, d.azureService,
+		d.mounted, d.tokenRequest, d.google, d.azureMachine,
+	}
 }
 
 // detection is one run of Detect. Each place returns a source, or neither source
@@ -127,51 +151,6 @@ func (d *detection) variables(context.Context) (*Source, error) {
 	}
 	d.missed("environment", "neither CAMBIO_TOKEN nor CAMBIO_TOKEN_FILE is set")
 	return nil, nil
-}
-
-func (d *detection) gitHub(context.Context) (*Source, error) {
-	const name = "GitHub Actions"
-	endpoint, bearer := d.getenv("ACTIONS_ID_TOKEN_REQUEST_URL"), d.getenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN")
-	switch {
-	case endpoint != "" && bearer != "":
-		u, err := secureURL(endpoint)
-		if err != nil {
-			return nil, fmt.Errorf("%s: ACTIONS_ID_TOKEN_REQUEST_URL: %w", name, err)
-		}
-		return &Source{Name: name, Place: u.Host, PerAudience: true, fetch: fromGitHub(d.env.HTTP, u, bearer)}, nil
-	case d.getenv("GITHUB_ACTIONS") == "true":
-		d.missed(name, "ACTIONS_ID_TOKEN_REQUEST_URL and ACTIONS_ID_TOKEN_REQUEST_TOKEN are not both set: the job may not ask for a token")
-		d.advice = []string{gitHubAdvice}
-		return nil, d.none()
-	}
-	d.missed(name, "this is no job of it: GITHUB_ACTIONS is not set")
-	return nil, nil
-}
-
-const gitHubAdvice = `Let the job ask for its identity token; paste this into the job:
-
-    permissions:
-      id-token: write
-      contents: read
-
-A workflow that a fork's pull request started, and a reusable workflow whose caller lacks the permission, get none.`
-
-func (d *detection) google(ctx context.Context) (*Source, error) {
-	const name = "Google metadata server"
-	host := metadataHost
-	if h := d.getenv("GCE_METADATA_HOST"); h != "" {
-		if strings.ContainsAny(h, "/?#@ \\") {
-			return nil, fmt.Errorf("%s: GCE_METADATA_HOST: not a host", name)
-		}
-		host = h
-	}
-	probe, cancel := context.WithTimeout(ctx, probeTime)
-	defer cancel()
-	if _, err := askGoogle(probe, d.env.HTTP, host, "/", nil); err != nil {
-		d.missed(name, fmt.Sprintf("%s: %v", host, err))
-		return nil, nil // almost every machine has none; why is listed
-	}
-	return &Source{Name: name, Place: host, PerAudience: true, fetch: fromGoogle(d.env.HTTP, host)}, nil
 }
 
 // none is the error for nothing found.

@@ -105,11 +105,11 @@ func TestDetect(t *testing.T) {
 		{"variable", machine{vars: with(job, "CAMBIO_TOKEN", token+"\n", "CAMBIO_TOKEN_FILE", "other")}, "environment", "CAMBIO_TOKEN", 1},
 		{"variable that names a file", machine{vars: with(job, "CAMBIO_TOKEN_FILE", "f"), files: map[string]string{"f": token}}, "environment", "CAMBIO_TOKEN_FILE=f", 1},
 		{"GitHub Actions", machine{vars: job, net: gitHub, files: map[string]string{own: "other"}}, "GitHub Actions", "run.actions.example", 2},
-		{"Kubernetes", machine{files: map[string]string{tokens: token, own: "other", podDefault: "other"}}, "Kubernetes", tokens, 3},
-		{"Kubernetes, own folder", machine{files: map[string]string{own: token + "\n"}}, "Kubernetes", own, 3},
-		{"Google", machine{net: google(t, "metadata.google.internal")}, "Google metadata server", "metadata.google.internal", 5},
-		{"Google, other host", machine{net: google(t, "127.0.0.1:9000"), vars: map[string]string{"GCE_METADATA_HOST": "127.0.0.1:9000"}}, "Google metadata server", "127.0.0.1:9000", 5},
-		{"Google, in a pod", machine{net: google(t, "metadata.google.internal"), files: map[string]string{podDefault: "other"}}, "Google metadata server", "metadata.google.internal", 5},
+		{"Kubernetes", machine{files: map[string]string{tokens: token, own: "other", podDefault: "other"}}, "Kubernetes", tokens, 5},
+		{"Kubernetes, own folder", machine{files: map[string]string{own: token + "\n"}}, "Kubernetes", own, 5},
+		{"Google", machine{net: google(t, "metadata.google.internal")}, "Google metadata server", "metadata.google.internal", 7},
+		{"Google, other host", machine{net: google(t, "127.0.0.1:9000"), vars: map[string]string{"GCE_METADATA_HOST": "127.0.0.1:9000"}}, "Google metadata server", "127.0.0.1:9000", 7},
+		{"Google, in a pod", machine{net: google(t, "metadata.google.internal"), files: map[string]string{podDefault: "other"}}, "Google metadata server", "metadata.google.internal", 7},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s, err := client.Detect(t.Context(), tt.machine.env())
@@ -137,13 +137,14 @@ func TestDetectNothing(t *testing.T) {
 		looked  int
 		advice  string
 	}{
-		{"an empty machine", machine{}, 6, "CAMBIO_TOKEN_FILE"},
-		{"a captive portal", machine{net: notGoogle}, 6, "https://id.acme.example"},
+		{"an empty machine", machine{}, 9, "CAMBIO_TOKEN_FILE"},
+		{"a captive portal", machine{net: notGoogle}, 9, "https://id.acme.example"},
 		{"a job without the permission", machine{vars: map[string]string{"GITHUB_ACTIONS": "true"}}, 3, "id-token: write"},
 		{"a job with half of it", machine{vars: map[string]string{"GITHUB_ACTIONS": "true", "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "request-canary"}}, 3, "id-token: write"},
 		{"a job without the permission, at Google", machine{vars: map[string]string{"GITHUB_ACTIONS": "true"}, net: google(t)}, 3, "id-token: write"},
-		{"a pod with its default token", machine{files: pod}, 6, `serviceAccountToken: {audience: "https://id.acme.example"`},
-		{"a pod with a token for AWS", machine{files: map[string]string{"/aws": "aws-canary.x.y"}, vars: map[string]string{"AWS_WEB_IDENTITY_TOKEN_FILE": "/aws"}}, 6, "CAMBIO_TOKEN_FILE"},
+		{"a pod with its default token", machine{files: pod}, 9, `serviceAccountToken: {audience: "https://id.acme.example"`},
+		{"a pod with a token for AWS", machine{files: map[string]string{"/aws": "aws-canary.x.y"}, vars: map[string]string{"AWS_WEB_IDENTITY_TOKEN_FILE": "/aws"}}, 9, "CAMBIO_TOKEN_FILE"},
+		{"a pod with a token for Entra", machine{files: map[string]string{"/azure": "azure-canary.x.y"}, vars: map[string]string{"AZURE_FEDERATED_TOKEN_FILE": "/azure"}}, 9, "CAMBIO_TOKEN_FILE"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s, err := client.Detect(t.Context(), tt.machine.env())

@@ -101,7 +101,7 @@ func (c *cluster) pod() client.Env {
 	env := machine{
 		vars: map[string]string{
 			"KUBERNETES_SERVICE_HOST": u.Hostname(), "KUBERNETES_SERVICE_PORT": u.Port(),
-			"GCE_METADATA_HOST": "127.0.0.1:1", // nobody
+			"GCE_METADATA_HOST": "127.0.0.1:1", "AZURE_POD_IDENTITY_AUTHORITY_HOST": "http://127.0.0.1:1", // nobody
 		},
 		files: map[string]string{defaultTokenFile: c.mounted + "\n", clusterCAFile: string(authority)},
 	}.env()
@@ -124,7 +124,7 @@ func TestTokenRequest(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if s.Name != "Kubernetes TokenRequest" || s.Place != "127.0.0.1" || !s.PerAudience || len(s.Looked) != 4 || c.reviews != 1 || len(c.bodies) != 0 {
+			if s.Name != "Kubernetes TokenRequest" || s.Place != "127.0.0.1" || !s.PerAudience || len(s.Looked) != 6 || c.reviews != 1 || len(c.bodies) != 0 {
 				t.Errorf("found %+v after %d reviews and %d tokens", s, c.reviews, len(c.bodies))
 			}
 			got, err := s.Token(t.Context(), "https://id.acme.example?nonce=cn1.abc")
@@ -179,7 +179,7 @@ func TestTokenRequestNotAllowed(t *testing.T) {
 			change(c, &env)
 			s, err := client.Detect(t.Context(), env)
 			var nothing *client.NoIdentityError
-			if s != nil || !errors.As(err, &nothing) || len(nothing.Looked) != 6 {
+			if s != nil || !errors.As(err, &nothing) || len(nothing.Looked) != 9 {
 				t.Fatalf("found %v, %v", s, err)
 			}
 			for _, part := range []string{`serviceAccountToken: {audience: "https://id.acme.example"`, "resources: [serviceaccounts/token], resourceNames: [orders]", "subjects: [{kind: ServiceAccount, name: orders, namespace: shop}]"} {

@@ -9,10 +9,8 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync"
-	"time"
 )
 
 // maxToken is the largest subject token that a gateway takes; platforms' tokens
@@ -33,8 +31,12 @@ type Source struct {
 	// PerAudience says that each token is minted for the audience that Token is
 	// given, so that a gateway's nonce can be a part of it.
 	PerAudience bool
+	// TokenType is the subject_token_type of what Token returns; "" is a JWT.
+	TokenType string
 
-	fetch func(ctx context.Context, audience string) (string, error)
+	// renews says that each token is a fresh one although its audience is fixed.
+	renews bool
+	fetch  func(ctx context.Context, audience string) (string, error)
 }
 
 // NewSource returns a source for a place that [Detect] does not know. fetch is
@@ -58,6 +60,9 @@ func (s *Source) Token(ctx context.Context, audience string) (string, error) {
 	token, err := s.fetch(ctx, audience)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", s.Name, err)
+	}
+	if s.TokenType != "" {
+		return token, nil // what is no JWT has a form of its own
 	}
 	if err := checkForm(token); err != nil {
 		return "", fmt.Errorf("%s: %w", s.Name, err)
@@ -134,97 +139,6 @@ func fromReader(r io.Reader) func(context.Context, string) (string, error) {
 		return strings.TrimSpace(string(content)), err
 	})
 	return func(context.Context, string) (string, error) { return read() }
-}
-
-// fromGitHub asks the job's own token service. The request token opens that
-// service and nothing else, so it goes to the host that the runner named and,
-// as redirects are not followed, nowhere else.
-func fromGitHub(c *http.Client, endpoint *url.URL, bearer string) func(context.Context, string) (string, error) {
-	return func(ctx context.Context, audience string) (string, error) {
-		u := *endpoint
-		if u.RawQuery != "" { // GitHub's URL brings a query of its own (api-version)
-			u.RawQuery += "&"
-		}
-		u.RawQuery += "audience=" + url.QueryEscape(audience)
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
-		if err != nil {
-			return "", errors.New("ACTIONS_ID_TOKEN_REQUEST_URL: not a URL")
-		}
-		req.Header.Set("Authorization", "Bearer "+bearer)
-		req.Header.Set("Accept", "application/json")
-		a, err := fetch(c, req)
-		if err != nil {
-			return "", err
-		}
-		if err := checkStatus(a); err != nil {
-			return "", err
-		}
-		m, err := parseMembers(a.body)
-		if err != nil {
-			return "", err
-		}
-		return m.secret("value"), nil
-	}
-}
-
-const (
-	metadataHost = "metadata.google.internal"
-	metadataPath = "/computeMetadata/v1/instance/service-accounts/default/identity"
-	// probeTime is long for a link-local server, and short for a person who waits
-	// on a machine that has none.
-	probeTime = time.Second
-	// metadataTime bounds one fetch from it.
-	metadataTime = 5 * time.Second
-)
-
-// fromGoogle asks the metadata server for an identity token in format full, which
-// names the instance where there is one.
-func fromGoogle(c *http.Client, host string) func(context.Context, string) (string, error) {
-	return func(ctx context.Context, audience string) (string, error) {
-		ctx, cancel := context.WithTimeout(ctx, metadataTime)
-		defer cancel()
-		a, err := askGoogle(ctx, c, host, metadataPath, url.Values{"audience": {audience}, "format": {"full"}})
-		if err != nil {
-			return "", err
-		}
-		return strings.TrimSpace(string(a.body)), nil
-	}
-}
-
-// askGoogle sends one request to the metadata server. Both headers are Google's
-// own defence: the request's keeps forged requests out, the answer's tells the
-// metadata server from a captive portal that answers to every name.
-func askGoogle(ctx context.Context, c *http.Client, host, path string, query url.Values) (answer, error) {
-	u := url.URL{Scheme: "http", Host: host, Path: path, RawQuery: query.Encode()}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
-	if err != nil {
-		return answer{}, errors.New("GCE_METADATA_HOST: not a host")
-	}
-	req.Header.Set("Metadata-Flavor", "Google")
-	a, err := fetch(direct(c), req)
-	if err != nil {
-		return answer{}, err
-	}
-	if a.header.Get("Metadata-Flavor") != "Google" {
-		return answer{}, errors.New("what answered is not Google's metadata server")
-	}
-	return a, checkStatus(a)
-}
-
-// direct is the client without a proxy: the metadata server is the machine's
-// own, and a proxy would answer with the proxy's identity.
-func direct(c *http.Client) *http.Client {
-	transport := http.DefaultTransport
-	if c != nil && c.Transport != nil {
-		transport = c.Transport
-	}
-	if t, ok := transport.(*http.Transport); ok {
-		t = t.Clone()
-		t.Proxy = nil
-		t.DisableKeepAlives = true // nobody closes the clone's idle connections
-		transport = t
-	}
-	return &http.Client{Transport: transport}
 }
 
 // checkStatus is nil for 200. The body stays out of the error: what answers

@@ -109,7 +109,7 @@ credential_process = %[1]s exchange --server %[2]s --audience https://gw.test --
 		c := exec.CommandContext(ctx, awsProgram, "--profile", profile, "--endpoint-url", sts.URL(), "sts", "get-caller-identity", "--output", "json")
 		c.Env = append([]string{
 			"PATH=/usr/bin:/bin", "HOME=" + home, "AWS_CONFIG_FILE=" + config, "AWS_SHARED_CREDENTIALS_FILE=" + filepath.Join(home, "none"),
-			"AWS_EC2_METADATA_DISABLED=true", "AWS_PAGER=", "GCE_METADATA_HOST=127.0.0.1:1",
+			"AWS_EC2_METADATA_DISABLED=true", "AWS_PAGER=", "GCE_METADATA_HOST=127.0.0.1:1", "AZURE_POD_IDENTITY_AUTHORITY_HOST=http://127.0.0.1:1",
 		}, r.ISS1.Environment()...)
 		var stdout, stderr bytes.Buffer
 		c.Stdout, c.Stderr = &stdout, &stderr

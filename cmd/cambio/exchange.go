@@ -84,7 +84,7 @@ func checkServer(server string) error {
 
 func (a *ask) detect(ctx context.Context) (*client.Source, error) {
 	return client.Detect(ctx, client.Env{
-		Getenv: a.c.io.getenv, ReadFile: a.c.io.readFile, HTTP: a.c.io.http,
+		Getenv: a.c.io.getenv, ReadFile: a.c.io.readFile, HTTP: a.c.io.http, Exec: printedBy,
 		TokenFile: a.tokenFile, Stdin: a.c.io.in, Audience: a.audience, Server: strings.TrimRight(a.server, "/"),
 	})
 }
@@ -128,10 +128,17 @@ func exchangeCommand(c *common) *cobra.Command {
 prints the credential that comes back.
 
 Looked for, in this order: --token-file, CAMBIO_TOKEN, CAMBIO_TOKEN_FILE, a
-GitHub Actions job (needs permissions: id-token: write), a Kubernetes token that
-is projected for Cambio, the Kubernetes API server where the pod's service account
-may create its own tokens, Google's metadata server. The last two and GitHub sign
-a nonce of the gateway into the token, which makes it worthless to a thief.
+GitHub Actions job (needs permissions: id-token: write), what GitLab CI, CircleCI,
+Buildkite, Bitbucket Pipelines, Azure DevOps, HCP Terraform, Spacelift, env0,
+Codefresh, Semaphore, Vercel and Fly.io put into the environment of a workload, the
+managed identity of an Azure service, a Kubernetes token that is projected for
+Cambio, the Kubernetes API server where the pod's service account may create its
+own tokens, Google's metadata server, Azure's. Jenkins, Harness, Pulumi and
+spiffe-helper hand the token over in CAMBIO_TOKEN or CAMBIO_TOKEN_FILE. A workload
+of a platform that gave it no token is told what to paste, and shows no other
+identity. GitHub, CircleCI, Buildkite, Codefresh, Vercel, Fly.io, the API server and
+Google sign a nonce of the gateway into the token, which makes it worthless to a
+thief.
 
   -o token         the credential alone (default)
   -o env           export CAMBIO_ACCESS_TOKEN=..., for eval; for an AWS target

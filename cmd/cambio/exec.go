@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -74,6 +76,22 @@ func findCommand(name string) error {
 		return &failure{code: exitError, err: fmt.Errorf("cannot run %s: there is no such command in PATH; nothing was exchanged", name), next: commandNext}
 	}
 	return &failure{code: exitError, err: fmt.Errorf("cannot run %s: %w; nothing was exchanged", name, unwrapPath(unwrapPath(err))), next: commandNext}
+}
+
+// printedBy runs a command of the platform's that gives out tokens, and returns what
+// it prints. What it says on stderr is dropped: that may be anything.
+func printedBy(ctx context.Context, name string, args ...string) ([]byte, error) {
+	c := exec.CommandContext(ctx, name, args...)
+	c.WaitDelay = time.Second // a child of its own that holds the pipe must not hold us
+	out, err := c.Output()
+	var status *exec.ExitError
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		return nil, fs.ErrNotExist
+	case errors.As(err, &status):
+		return nil, errors.New(status.ProcessState.String()) // without what it printed
+	}
+	return out, err
 }
 
 const commandNext = "check the command's name and PATH"

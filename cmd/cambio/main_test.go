@@ -98,8 +98,9 @@ func setup(e *testscript.Env) error {
 	e.Values[providerOf{}], e.Values[frontOf{}], e.Values[stsOf{}] = p, map[string]*front{}, map[string]*standin.STS{}
 	for name, value := range map[string]string{
 		"IDP": p.Issuer(), "LISTEN": listen, "ADMIN": admin, "GATEWAY": "http://" + listen, "CAMBIO_SERVER": "http://" + listen,
-		"GCE_METADATA_HOST": "127.0.0.1:1",        // nobody: a test must not find the identity of the machine it runs on
-		"GORACE":            "atexit_sleep_ms=10", // a second by default, for each process
+		// Nobody: a test must not find the identity of the machine it runs on.
+		"GCE_METADATA_HOST": "127.0.0.1:1", "AZURE_POD_IDENTITY_AUTHORITY_HOST": "http://127.0.0.1:1",
+		"GORACE": "atexit_sleep_ms=10", // a second by default, for each process
 	} {
 		e.Setenv(name, value)
 	}

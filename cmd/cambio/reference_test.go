@@ -49,7 +49,10 @@ func environment() [][2]string {
 		{"CAMBIO_TOKEN", "the workload's token"},
 		{"CAMBIO_TOKEN_FILE", "file that holds it"},
 		{"GITHUB_ACTIONS", "with `ACTIONS_ID_TOKEN_REQUEST_URL` and `ACTIONS_ID_TOKEN_REQUEST_TOKEN`: set by GitHub in a job"},
+		{"GITLAB_CI", "as `CIRCLECI`, `BUILDKITE`, `BITBUCKET_BUILD_NUMBER`, `TF_BUILD`, `TFC_RUN_ID`, `TF_VAR_spacelift_run_id`, `ENV0_ENVIRONMENT_ID`, `CF_BUILD_ID`, `SEMAPHORE`, `VERCEL`, `FLY_MACHINE_ID`: set by a platform in a workload of its own, with what leads to the token"},
+		{"IDENTITY_ENDPOINT", "with `IDENTITY_HEADER`: set by a service of Azure; `AZURE_CLIENT_ID` chooses among several identities"},
 		{"GCE_METADATA_HOST", "another metadata server, as Google's own clients have it"},
+		{"AZURE_POD_IDENTITY_AUTHORITY_HOST", "another metadata server, as Azure's own clients have it"},
 		{"NO_COLOR", "no colour on a terminal; so does `TERM=dumb`"},
 	}
 }
