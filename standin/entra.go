@@ -71,7 +71,10 @@ func (e *Entra) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	tenant, path, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	switch {
 	case r.Method == http.MethodGet && path == "v2.0/.well-known/openid-configuration":
-		base := e.url + "/" + tenant
+		base := "http://" + r.Host + "/" + tenant
+		if r.TLS != nil {
+			base = "https://" + r.Host + "/" + tenant
+		}
 		e.send(w, r, body, nil, answer{status: http.StatusOK, body: map[string]any{
 			"issuer": base + "/v2.0", "authorization_endpoint": base + "/oauth2/v2.0/authorize",
 			"token_endpoint": base + "/oauth2/v2.0/token", "jwks_uri": base + "/discovery/v2.0/keys",
