@@ -5,11 +5,14 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"cambio/providers/aws"
+	"cambio/providers/oidc"
 	"cambio/standin"
 	"cambio/trust"
 )
@@ -114,3 +117,52 @@ func BenchmarkMint(b *testing.B) {
 		}
 	}
 }
+
+// FuzzCallers: whatever is shown, AWS is asked exactly one question or none, and
+// nothing but a signature that it knows proves anything.
+func FuzzCallers(f *testing.F) {
+	s := deploySession()
+	at := openRealm(f, s)
+	c := at.callers(f, start)
+	good := s.asked(f, regional, "eu-central-1", gateway, start()).text(f)
+	for _, seed := range []string{good, url.QueryEscape(good), "{}", `{"url":"","method":"POST","headers":[]}`, good + "{}", good[:len(good)/2]} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, token string) {
+		proof, err := c.Verify(t.Context(), token)
+		if err == nil && proof.Workload != "spiffe://gw.test/aws/111122223333/AROA2EXAMPLE2EXAMPLE2" {
+			t.Errorf("proves %s", proof.Workload)
+		}
+		if err != nil && proof.Workload != "" {
+			t.Error("proves something all the same")
+		}
+	})
+}
+
+// FuzzCallerAnswer: no answer but a plain document of a role proves anything.
+func FuzzCallerAnswer(f *testing.F) {
+	s := deploySession()
+	for _, seed := range []string{s.document(), "<a/>", strings.ReplaceAll(s.document(), "Arn", "arn"), s.document() + "<!-- -->"} {
+		f.Add(seed)
+	}
+	token := s.asked(f, regional, "eu-central-1", gateway, start()).text(f)
+	f.Fuzz(func(t *testing.T, body string) {
+		c, err := aws.NewCallers(aws.CallersConfig{
+			TrustDomain: "gw.test", Now: start,
+			Providers: []oidc.Provider{{Name: "aws", Type: "aws-caller-identity", Audiences: []string{gateway}}},
+			Transport: roundTrip(func(*http.Request) (*http.Response, error) { return answer(http.StatusOK, []byte(body)), nil }),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		proof, err := c.Verify(t.Context(), token)
+		if err == nil && !proven.MatchString(proof.Subject+" "+proof.Workload) {
+			t.Errorf("proves %q, %q", proof.Subject, proof.Workload)
+		}
+		if err != nil && proof.Workload != "" {
+			t.Error("proves something all the same")
+		}
+	})
+}
+
+var proven = regexp.MustCompile(`^arn:aws:iam::[0-9]{12}:role/[\w+=,.@-]{1,64} spiffe://gw\.test/aws/[0-9]{12}/AROA[A-Z0-9]{12,124}$`)

@@ -26,8 +26,9 @@ const (
 	nonceMark   = "?nonce="
 	noncePrefix = "cn1." // of ours
 	maxNonce    = 256    // of ours are shorter
-	// maxEnvelope bounds the parts of an envelope that are looked at.
-	maxHeaders = 5
+	maxHeaders  = 5
+	// maxSessionToken is twice what AWS's take with all the tags of a session.
+	maxSessionToken = 8 << 10
 )
 
 // regionOf are regions of AWS's own names. A host of another form could be a
@@ -41,7 +42,7 @@ var (
 
 	authorizationForm = regexp.MustCompile(`^AWS4-HMAC-SHA256 Credential=(ASIA[A-Z0-9]{12,124})/([0-9]{8})/([a-z0-9-]{5,32})/sts/aws4_request, ?SignedHeaders=` + signedHeaders + `, ?Signature=([0-9a-f]{64})$`)
 	dateForm          = regexp.MustCompile(`^[0-9]{8}T[0-9]{6}Z$`)
-	sessionTokenForm  = regexp.MustCompile(`^[A-Za-z0-9+/=_-]{16,8192}$`)
+	sessionTokenForm  = regexp.MustCompile(`^[A-Za-z0-9+/=_-]+$`)
 	nonceForm         = regexp.MustCompile(`^[A-Za-z0-9._-]{1,256}$`)
 )
 
@@ -167,7 +168,7 @@ func newSigned(address string, headers map[string]string) (signedRequest, error)
 		return r, invalid("x-amz-date is no date, or another day's than the signature's")
 	case m[3] != r.region:
 		return r, invalid("the signature is for another region than the host's")
-	case !sessionTokenForm.MatchString(headers["x-amz-security-token"]):
+	case len(headers["x-amz-security-token"]) > maxSessionToken || !sessionTokenForm.MatchString(headers["x-amz-security-token"]):
 		return r, invalid("x-amz-security-token is no session token")
 	}
 	r.date, r.token = date, exchange.Secret(headers["x-amz-security-token"])
