@@ -47,7 +47,7 @@ type Env struct {
 const (
 	followPolicyEvery = 2 * time.Second
 	followKeysEvery   = 10 * time.Second
-	refreshKeySets    = time.Minute
+	refreshKeySets    = 5 * time.Second // often, so that few are due at once
 )
 
 // Gateway is one running replica.

@@ -21,6 +21,9 @@ import (
 const (
 	fetchTotal = 5 * time.Second // discovery and key set together
 	fetchDial  = 2 * time.Second
+	// fetchWait is how long a fetch waits for one of maxFlights places: with fetchTotal
+	// it stays below what a caller's connection is kept open for.
+	fetchWait = 5 * time.Second
 	// maxDocument bounds a key set and a discovery document. The largest seen
 	// is below 64 KiB.
 	maxDocument = 512 << 10
@@ -79,16 +82,30 @@ func roots(pem []byte) (*x509.CertPool, error) {
 	return pool, nil
 }
 
+// enter takes one of the places that all providers share.
+func (f *fetcher) enter(ctx context.Context) bool {
+	t := time.NewTimer(fetchWait)
+	defer t.Stop()
+	select {
+	case f.flights <- struct{}{}:
+		return true
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
 // fetch gets the key set. The error is jwks-unavailable or
 // issuer-discovery-mismatch; it holds no byte of an answer but the issuer that
 // a discovery document claims, quoted and cut.
 func (f *fetcher) fetch(ctx context.Context) (*keySet, *exchange.Error) {
-	select {
-	case f.flights <- struct{}{}:
-		defer func() { <-f.flights }()
-	case <-ctx.Done():
+	if !f.enter(ctx) {
 		return nil, unavailable(errors.New("too many fetches at once"))
 	}
+	defer func() { <-f.flights }()
+	// From here on: who waited for others has as long as they had.
+	ctx, cancel := context.WithTimeout(ctx, fetchTotal)
+	defer cancel()
 	keys := f.keys
 	if keys == "" {
 		var refusal *exchange.Error

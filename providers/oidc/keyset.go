@@ -3,6 +3,8 @@ package oidc
 import (
 	"context"
 	"crypto"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"log/slog"
 	"sync"
@@ -14,7 +16,8 @@ import (
 )
 
 const (
-	// fresh is how long a key set is used without asking for a newer one.
+	// fresh is how long a key set is used at most without asking for a newer one; see
+	// [source.due].
 	fresh = 10 * time.Minute
 	// stale is how long it is used at all while newer ones cannot be had. A
 	// provider that withdraws a stolen key is obeyed within it.
@@ -160,8 +163,6 @@ func (s *source) start(ctx context.Context) <-chan struct{} {
 
 // refresh fetches the set and, if it is good, puts it in force.
 func (s *source) refresh(ctx context.Context, flight chan<- struct{}) {
-	ctx, cancel := context.WithTimeout(ctx, fetchTotal)
-	defer cancel()
 	set, failure := s.guarded(ctx)
 	if failure == nil {
 		failure = s.rolledBack(set)
@@ -178,7 +179,7 @@ func (s *source) refresh(ctx context.Context, flight chan<- struct{}) {
 			s.log.WarnContext(ctx, "the key set of an identity provider holds none of its known keys",
 				slog.String("provider", s.provider))
 		}
-		s.current.Store(&snapshot{keySet: set, fetched: s.now(), fresh: set.freshFor()})
+		s.current.Store(&snapshot{keySet: set, fetched: s.now(), fresh: s.due(set.freshFor())})
 	}
 	if s.observe != nil {
 		s.observe(s.provider, reason)
@@ -187,6 +188,17 @@ func (s *source) refresh(ctx context.Context, flight chan<- struct{}) {
 	s.failure, s.flight = failure, nil
 	s.mu.Unlock()
 	close(flight)
+}
+
+// due is when a newer set is asked for: after four to five fifths of the time that
+// one is fresh, by the provider's name. A thousand providers that were all first
+// needed after a start would else be asked again all at once, for ever. A minute is
+// never cut: whoever publishes a bundle is asked no oftener.
+func (s *source) due(fresh time.Duration) time.Duration {
+	const spread = 5
+	digest := sha256.Sum256([]byte(s.provider))
+	share := float64(binary.BigEndian.Uint32(digest[:])) / (1 << 32)
+	return max(fresh-time.Duration(share*float64(fresh/spread)), min(fresh, minRefresh))
 }
 
 // guarded fetches the set and turns a panic into a failure: a document that
