@@ -28,7 +28,7 @@ func awsKind() targetKind {
 			minter, err := aws.New(aws.Config{
 				Account: t.Account, Region: t.Region, Audience: t.Audience, Endpoint: t.endpoint(), Now: env.Now,
 			})
-			return exchange.Target{Minter: minter, Types: aws.Types()}, err
+			return exchange.Target{Minter: minter, Types: aws.Types(), TypesOf: aws.TypesOf}, err
 		},
 		connect: connectAWS,
 	}

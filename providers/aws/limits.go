@@ -47,6 +47,8 @@ type extra struct {
 	arns     []string
 	tags     map[string]string
 	sourceID string
+	// databaseText is the database to log in to, as JSON.
+	databaseText string
 }
 
 // read takes a grant's own fields. A field that it does not know, or that has
@@ -66,6 +68,9 @@ func read(g trust.Grant) (x extra, unread string) {
 		case fieldSourceID:
 			x.sourceID, ok = value.(string)
 			ok = ok && x.sourceID != ""
+		case fieldDatabase:
+			x.databaseText, ok = value.(string)
+			ok = ok && x.databaseText != ""
 		}
 		if !ok {
 			return extra{}, name
@@ -98,6 +103,7 @@ func misfit(pattern *regexp.Regexp, g trust.Grant) (field, problem string) {
 		func() (string, string) { return arnsMisfit(x, r) },
 		func() (string, string) { return tagsMisfit(x.tags) },
 		func() (string, string) { return sourceMisfit(x.sourceID, g) },
+		func() (string, string) { return databaseMisfit(x, g) },
 	} {
 		if field, problem = check(); problem != "" {
 			return field, problem

@@ -123,7 +123,9 @@ func New(c Config) (*Minter, error) {
 }
 
 // Mint shows our assertion to AWS and returns the role's credentials, as the
-// JSON of a credential_process. The session is named by the decision's id.
+// JSON of a credential_process. The session is named by the decision's id. For a
+// grant with a database it returns what RDS takes for a password instead, and the
+// role's credentials stay here.
 //
 // At most one attempt has an unknown outcome: after a time-out, a cut or a wrong
 // answer it does not ask again. An error with Issued false means that AWS
@@ -136,6 +138,13 @@ func (m *Minter) Mint(ctx context.Context, o exchange.Order) (exchange.Credentia
 	x, unread := read(o.Grant)
 	if unread != "" {
 		return exchange.Credential{}, broken(fmt.Errorf("the grant's %s cannot be read", unread))
+	}
+	db, err := x.narrow(r)
+	if err != nil {
+		return exchange.Credential{}, broken(err)
+	}
+	if db != nil {
+		o.Grant.TTL = min(o.Grant.TTL, passwordLife) // the session need not outlive the password
 	}
 	select {
 	case m.places <- struct{}{}:
@@ -166,7 +175,26 @@ func (m *Minter) Mint(ctx context.Context, o exchange.Order) (exchange.Credentia
 	if err != nil {
 		return exchange.Credential{}, unsure(err)
 	}
+	if db != nil {
+		return db.credential(ctx, o.Type, got, m.now())
+	}
 	return got.credential(o.Type)
+}
+
+// narrow reads the database of the grant, where there is one, and holds the role's
+// session to it, unless the grant has a policy of its own.
+func (x *extra) narrow(r role) (*database, error) {
+	if x.databaseText == "" {
+		return nil, nil
+	}
+	db, problem := readDatabase(x.databaseText)
+	if problem != "" {
+		return nil, errors.New("the grant's database cannot be read")
+	}
+	if x.policy == "" {
+		x.policy = db.policy(r)
+	}
+	return db, nil
 }
 
 // claims are what our assertion says beside its own: tags and source identity

@@ -23,6 +23,7 @@ const (
 	fieldPolicyARNs = "policy_arns"
 	fieldTags       = "tags"
 	fieldSourceID   = "source_identity"
+	fieldDatabase   = "database"
 )
 
 // TargetType is configuration type aws. Roles are those of this account, 12
@@ -46,6 +47,7 @@ func TargetType(account, endpoint string) trust.TargetType {
 			fieldPolicyARNs: {Type: trust.StringsField, Narrows: trust.Opaque},
 			fieldTags:       {Type: trust.TemplatesField, Narrows: trust.Opaque},
 			fieldSourceID:   {Type: trust.TemplateField, Narrows: trust.Opaque},
+			fieldDatabase:   {Type: trust.DocumentField, Narrows: trust.Opaque},
 		},
 		MinTTL: minTTL,
 		MaxTTL: maxTTL,
@@ -55,6 +57,15 @@ func TargetType(account, endpoint string) trust.TargetType {
 
 // Types are the values of requested_token_type that an aws target serves.
 func Types() []string { return []string{"urn:cambio:token-type:aws-credentials"} }
+
+// TypesOf are those of one grant: the role's credentials, or what a database takes
+// for a password.
+func TypesOf(g trust.Grant) []string {
+	if _, ok := g.Extra[fieldDatabase]; ok {
+		return []string{"urn:cambio:token-type:database-credentials"}
+	}
+	return Types()
+}
 
 // rolePattern is exactly an IAM role of the account: partition, account, path
 // and name. The path is held to the alphabet of names, which is narrower than
