@@ -37,30 +37,22 @@ type Connection struct {
 	Bindings         []Binding         `json:"bindings"`
 	// Direct are the principals that have no service account: roles are granted to
 	// them.
-	Direct []Principal `json:"direct"`
-	Notes  []string    `json:"notes"`
+	Direct []Binding `json:"direct"`
+	Notes  []string  `json:"notes"`
 
 	project, pool, id string
-	by                map[string][]string // subject to the trusts that it comes from
-	enforced          map[string]bool     // subjects that a trust in force brings
 	wishes            []wish
 }
 
 // Binding lets a member act as a service account. The member is a principal of the
 // pool, or the service account before it in a chain.
 type Binding struct {
-	Account string `json:"account"`
-	Role    string `json:"role"`
-	Member  string `json:"member"`
-
-	subject string
-}
-
-// Principal is one subject of the pool.
-type Principal struct {
-	Subject string   `json:"subject"`
+	Account string   `json:"account,omitempty"` // "": the principal has roles of its own
+	Role    string   `json:"role,omitempty"`
 	Member  string   `json:"member"`
-	Trusts  []string `json:"trusts"`
+	Trusts  []string `json:"trusts"` // that it comes from
+	// Shadow says that they are all in mode shadow: nothing is issued by them yet.
+	Shadow bool `json:"shadow"`
 }
 
 // Problem is why it cannot be connected, or what is to be known.
@@ -74,21 +66,15 @@ type Problem struct {
 // wish is one grant, and who may have it.
 type wish struct {
 	trust    string
+	shadow   bool
 	wanted   wanted
 	subjects []string
 }
 
 // Grant tells a connection of a grant to subjects. shadow is the mode of the trust.
 func (c *Connection) Grant(name string, g trust.Grant, subjects []string, shadow bool) {
-	if c.by == nil {
-		c.by, c.enforced = map[string][]string{}, map[string]bool{}
-	}
-	for _, s := range subjects {
-		c.by[s] = append(c.by[s], name)
-		c.enforced[s] = c.enforced[s] || !shadow
-	}
 	w, _, _ := read(g) // a policy that loaded holds none that does not fit
-	c.wishes = append(c.wishes, wish{name, w, subjects})
+	c.wishes = append(c.wishes, wish{name, shadow, w, subjects})
 }
 
 // maxCondition is Google's limit for an attribute condition, in characters.
@@ -108,7 +94,7 @@ func (c *Connection) Finish() []Problem {
 	c.project, c.pool, c.id = m[2], m[3], m[4]
 	c.AllowedAudiences = []string{assertionAudience(c.Provider)}
 	c.AttributeMapping = map[string]string{"google.subject": "assertion.sub"}
-	c.Bindings, c.Direct, c.Notes = []Binding{}, []Principal{}, []string{}
+	c.Bindings, c.Direct, c.Notes = []Binding{}, []Binding{}, []string{}
 	var problems []Problem
 	for _, w := range c.wishes {
 		for _, s := range w.subjects {
@@ -124,19 +110,18 @@ func (c *Connection) Finish() []Problem {
 		}
 		c.note(w)
 	}
-	slices.SortFunc(c.Bindings, func(a, b Binding) int {
-		return cmp.Or(cmp.Compare(a.Account, b.Account), cmp.Compare(a.Role, b.Role), cmp.Compare(a.Member, b.Member))
-	})
-	c.Bindings = slices.Compact(c.Bindings)
-	slices.SortFunc(c.Direct, func(a, b Principal) int { return cmp.Compare(a.Subject, b.Subject) })
-	c.Direct = slices.CompactFunc(c.Direct, func(a, b Principal) bool { return a.Subject == b.Subject })
+	for _, list := range [][]Binding{c.Bindings, c.Direct} {
+		slices.SortFunc(list, func(a, b Binding) int {
+			return cmp.Or(cmp.Compare(a.Account, b.Account), cmp.Compare(a.Role, b.Role), cmp.Compare(a.Member, b.Member))
+		})
+	}
 	slices.Sort(c.Notes)
 	c.Notes = slices.Compact(c.Notes)
 	c.Condition = c.condition()
 	if n := len(c.Condition); n > maxCondition {
 		problems = append(problems, Problem{
 			ID:   "connect-policy-too-large",
-			Text: fmt.Sprintf("the attribute condition has %d characters for %d subjects; Google takes %d", n, len(c.by), maxCondition),
+			Text: fmt.Sprintf("the attribute condition has %d characters for %d subjects; Google takes %d", n, len(c.subjects()), maxCondition),
 			Fix:  "set subject: trust for the target (one subject a trust), or use several providers",
 		})
 	}
@@ -147,21 +132,33 @@ func (c *Connection) Finish() []Problem {
 func (c *Connection) bind(w wish, subject string) {
 	member := c.principal(subject)
 	account := w.wanted.account
-	if account == "" {
-		c.Direct = append(c.Direct, Principal{Subject: subject, Member: member, Trusts: c.trusts(subject)})
+	switch {
+	case account == "":
+		c.Direct = w.add(c.Direct, Binding{Member: member})
+		return
+	case len(w.wanted.delegates) == 0:
+		c.Bindings = w.add(c.Bindings, Binding{Account: account, Role: roleUser, Member: member})
 		return
 	}
-	if len(w.wanted.delegates) == 0 {
-		c.Bindings = append(c.Bindings, Binding{Account: account, Role: roleUser, Member: member, subject: subject})
-		return
+	for _, next := range append(slices.Clone(w.wanted.delegates), account) {
+		c.Bindings = w.add(c.Bindings, Binding{Account: next, Role: roleCreator, Member: member})
+		member = "serviceAccount:" + next
 	}
-	for i, d := range append(slices.Clone(w.wanted.delegates), account) {
-		b := Binding{Account: d, Role: roleCreator, Member: member, subject: subject}
-		if i > 0 {
-			b.Member, b.subject = "serviceAccount:"+w.wanted.delegates[i-1], ""
-		}
-		c.Bindings = append(c.Bindings, b)
+}
+
+// add puts a binding on the list, or tells the one that is there of its trust.
+func (w wish) add(list []Binding, b Binding) []Binding {
+	i := slices.IndexFunc(list, func(o Binding) bool { return o.Account == b.Account && o.Role == b.Role && o.Member == b.Member })
+	if i < 0 {
+		b.Trusts, b.Shadow = []string{w.trust}, w.shadow
+		return append(list, b)
 	}
+	if !slices.Contains(list[i].Trusts, w.trust) {
+		list[i].Trusts = append(list[i].Trusts, w.trust)
+		slices.Sort(list[i].Trusts)
+	}
+	list[i].Shadow = list[i].Shadow && w.shadow
+	return list
 }
 
 // note says what a grant needs beyond this.
@@ -192,25 +189,19 @@ func (c *Connection) condition() string {
 
 func (c *Connection) subjects() []string {
 	var out []string
-	for s := range c.by {
-		out = append(out, s)
+	for _, w := range c.wishes {
+		out = append(out, w.subjects...)
 	}
 	slices.Sort(out)
-	return out
+	return slices.Compact(out)
 }
 
-func (c *Connection) trusts(subject string) []string {
-	names := slices.Clone(c.by[subject])
-	slices.Sort(names)
-	return slices.Compact(names)
-}
-
-// from names the trusts that a subject comes from, and says when none of them is
-// in force.
-func (c *Connection) from(subject string) string {
-	from := strings.Join(c.trusts(subject), ", ")
-	if !c.enforced[subject] {
-		from += "; in mode shadow only: nothing is issued to it yet"
+// from names the trusts that a binding comes from, and says when none of them is in
+// force.
+func (b Binding) from() string {
+	from := strings.Join(b.Trusts, ", ")
+	if b.Shadow {
+		from += "; in mode shadow only: nothing is issued by it yet"
 	}
 	return from
 }

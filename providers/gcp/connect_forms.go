@@ -32,17 +32,13 @@ func (c *Connection) Text() string {
 			account = bind.Account
 			fmt.Fprintf(&b, "\nService account %s\n", account)
 		}
-		of := ""
-		if bind.subject != "" {
-			of = " (" + c.from(bind.subject) + ")"
-		}
-		fmt.Fprintf(&b, "  role       %s\n  member     %s%s\n", bind.Role, bind.Member, of)
+		fmt.Fprintf(&b, "  role       %s\n  member     %s (%s)\n", bind.Role, bind.Member, bind.from())
 	}
 	if len(c.Direct) > 0 {
 		b.WriteString("\nWithout a service account: grant roles to\n")
 	}
 	for _, p := range c.Direct {
-		fmt.Fprintf(&b, "  member     %s (%s)\n", p.Member, c.from(p.Subject))
+		fmt.Fprintf(&b, "  member     %s (%s)\n", p.Member, p.from())
 	}
 	if len(c.Notes) > 0 {
 		b.WriteString("\nBeside this\n")
@@ -73,18 +69,13 @@ func (c *Connection) Terraform() string {
 	for _, bind := range c.Bindings {
 		name, _, _ := strings.Cut(bind.Account, "@")
 		label := draft.UniqueName(labels, "cambio_"+draft.Identifier(name))
-		if bind.subject != "" {
-			fmt.Fprintf(&b, "\n# %s\n", c.from(bind.subject))
-		} else {
-			b.WriteString("\n")
-		}
-		fmt.Fprintf(&b, "resource \"google_service_account_iam_member\" %s {\n  service_account_id = %s\n  role               = %s\n  member             = %s\n}\n",
-			draft.HCL(label), draft.HCL("projects/"+projectOf(bind.Account)+"/serviceAccounts/"+bind.Account), draft.HCL(bind.Role), draft.HCL(bind.Member))
+		fmt.Fprintf(&b, "\n# %s\nresource \"google_service_account_iam_member\" %s {\n  service_account_id = %s\n  role               = %s\n  member             = %s\n}\n",
+			bind.from(), draft.HCL(label), draft.HCL("projects/"+projectOf(bind.Account)+"/serviceAccounts/"+bind.Account), draft.HCL(bind.Role), draft.HCL(bind.Member))
 	}
 	if len(c.Direct) > 0 {
 		b.WriteString("\n# Without a service account: grant roles to these members.\nlocals {\n  cambio_direct = [\n")
 		for _, p := range c.Direct {
-			fmt.Fprintf(&b, "    %s, # %s\n", draft.HCL(p.Member), c.from(p.Subject))
+			fmt.Fprintf(&b, "    %s, # %s\n", draft.HCL(p.Member), p.from())
 		}
 		b.WriteString("  ]\n}\n")
 	}
@@ -126,10 +117,7 @@ func (c *Connection) CLI() string {
 	fmt.Fprintf(&b, "  echo %s >&2\n", draft.ShellWord("the provider "+c.id+" exists; what it lets in today is in ./"+c.id+".before.json. If it is to be as here, run:"))
 	fmt.Fprintf(&b, "  echo %s >&2\nelse\n  rm -f %s\n  %s providers create-oidc%s%s\nfi\n", draft.ShellWord("  "+pools+" providers update-oidc"+in+settings), before, pools, in, settings)
 	for _, bind := range c.Bindings {
-		b.WriteString("\n")
-		if bind.subject != "" {
-			fmt.Fprintf(&b, "# %s\n", c.from(bind.subject))
-		}
+		fmt.Fprintf(&b, "\n# %s\n", bind.from())
 		project := ""
 		if p := projectOf(bind.Account); p != "-" {
 			project = " --project=" + draft.ShellWord(p)
@@ -141,7 +129,7 @@ func (c *Connection) CLI() string {
 		b.WriteString("\n# Without a service account: grant roles to these members.\n")
 	}
 	for _, p := range c.Direct {
-		fmt.Fprintf(&b, "# %s (%s)\n", p.Member, c.from(p.Subject))
+		fmt.Fprintf(&b, "# %s (%s)\n", p.Member, p.from())
 	}
 	return b.String()
 }
