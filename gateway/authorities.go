@@ -13,16 +13,23 @@ import (
 )
 
 // checkAuthorities says what is wrong with the keys and certificates of our own
-// authorities, as they lie on disk and at this time. One that has ended is a
+// authorities, and with the keys of GitHub Apps, as they lie on disk and at this time. One that has ended is a
 // warning: the other targets must not go down with it.
 func checkAuthorities(c Config, now time.Time) strictyaml.Findings {
 	var findings strictyaml.Findings
 	for _, name := range slices.Sorted(maps.Keys(c.Targets)) {
 		t := c.Targets[name]
+		at := strictyaml.Finding{Severity: strictyaml.Error, File: "target " + name}
+		if t.Type == targetGitHub && !keystore.IsURI(t.AppKey) {
+			if _, err := keystore.ReadPrivate(t.AppKey); err != nil {
+				f := at
+				f.ID, f.Field, f.Message, f.Fix = "github-app-key", "app_key", err.Error(), "make it a file that its owner alone may read"
+				findings = append(findings, f)
+			}
+		}
 		if t.Type != targetX509 && t.Type != targetSSH {
 			continue
 		}
-		at := strictyaml.Finding{Severity: strictyaml.Error, File: "target " + name}
 		if _, err := keystore.ReadPrivate(t.CAKey); err != nil {
 			f := at
 			f.ID, f.Field, f.Message, f.Fix = "ca-key", "ca_key", err.Error(), "make it a file that its owner alone may read"

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"crypto"
 	"path/filepath"
 	"time"
 
@@ -271,6 +272,7 @@ type Target struct {
 	ca, key      []byte          // of CAFile and AppKey
 	authority    *x509.Authority // of CACert and CAKey, type x509
 	sshAuthority *ssh.Authority  // of CAKey, type ssh
+	appKey       crypto.Signer   // of AppKey
 }
 
 const (

@@ -18,8 +18,9 @@ type targetKind struct {
 	// cloud says that the credential is made elsewhere, and our JWT only asserts who
 	// asks; its audience belongs to it alone.
 	cloud bool
-	// vouches says that it only vouches for keys, and needs nothing of who may ask: a
-	// trust that leaves open for which workloads it is can be connected all the same.
+	// vouches says that the target is told nothing of who may ask, as it only trusts a
+	// key of ours: a trust that leaves open for which workloads it is can be connected
+	// all the same.
 	vouches bool
 	// ours reports a target of a cloud's kind whose credential is our own JWT all the
 	// same; nil: none is.
@@ -49,6 +50,7 @@ func targetKinds() map[string]targetKind {
 		targetAWS:        awsKind(),
 		targetGCP:        gcpKind(),
 		targetKubernetes: kubernetesKind(),
+		targetGitHub:     githubKind(),
 		targetSSH:        sshKind(),
 		targetX509:       x509Kind(),
 	}

@@ -92,9 +92,11 @@ func Platform(name string) (oidc.Platform, bool) {
 // TargetTypes are the types of targets, by their name in the configuration.
 func TargetTypes() map[string]trust.TargetType {
 	return map[string]trust.TargetType{
-		"jwt": jwt.TargetType(),
-		"aws": aws.TargetType("", ""),
-		"gcp": gcp.TargetType(),
+		"jwt":        jwt.TargetType(),
+		"aws":        aws.TargetType("", ""),
+		"github":     github.TargetType(),
+		"kubernetes": kubernetes.AnyTargetType(),
+		"gcp":        gcp.TargetType(),
 	}
 }
 
