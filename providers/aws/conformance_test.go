@@ -26,10 +26,20 @@ func TestMinterConformance(t *testing.T) {
 			return good
 		}
 	}
+	for name, grant := range map[string]string{
+		"role":     `resource: "` + deployer + `", ttl: 15m`,
+		"database": `resource: "` + deployer + `", ttl: 15m, database: {engine: postgres, host: orders.cabc123.eu-central-1.rds.amazonaws.com, user: orders}`,
+	} {
+		t.Run(name, func(t *testing.T) { conforms(t, grant, answer, lie) })
+	}
+}
+
+func conforms(t *testing.T, grant, answer string, lie func(old, with string) func(providertest.Response) providertest.Response) {
+	t.Helper()
 	providertest.Minter{
 		Ask: exchangetest.Ask{
-			Type: aws.TargetType(account, ""), Target: exchange.Target{Types: aws.Types(), Cloud: true},
-			Grant: `resource: "` + deployer + `", ttl: 15m`,
+			Type: aws.TargetType(account, ""), Target: exchange.Target{Types: aws.Types(), TypesOf: aws.TypesOf, Cloud: true},
+			Grant: grant,
 		},
 		New: func(tb testing.TB, endpoint string, timeout time.Duration, places int) exchange.Minter {
 			tb.Helper()
