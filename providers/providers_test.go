@@ -32,7 +32,7 @@ func TestCatalogue(t *testing.T) {
 				t.Error("no anchor: a trust could be for everyone")
 			}
 			named := func(what, claim string) {
-				if _, ok := p.Claims[claim]; ok {
+				if tabled(p.Claims, claim) {
 					return
 				}
 				if _, ok := p.Aliases[claim]; !ok {
@@ -48,6 +48,9 @@ func TestCatalogue(t *testing.T) {
 			for a := range p.Guarded {
 				named("guarded", a)
 			}
+			for a := range p.Implied {
+				named("implied", a)
+			}
 			for _, a := range p.BothWays {
 				named("both ways", a)
 			}
@@ -60,7 +63,7 @@ func TestCatalogue(t *testing.T) {
 				}
 			}
 			for alias, pointer := range p.Aliases {
-				if _, ok := p.Claims[pointer]; !ok {
+				if !tabled(p.Claims, pointer) {
 					t.Errorf("alias %s of nothing", alias)
 				}
 			}
@@ -92,6 +95,16 @@ func TestCatalogue(t *testing.T) {
 			}
 		})
 	}
+}
+
+// tabled reports whether the table has a claim, of which a pointer to the top of
+// the token is another name.
+func tabled(table map[string]trust.Claim, claim string) bool {
+	_, ok := table[claim]
+	if name, pointer := strings.CutPrefix(claim, "/"); !ok && pointer && !strings.Contains(name, "/") {
+		_, ok = table[strings.NewReplacer("~1", "/", "~0", "~").Replace(name)]
+	}
+	return ok
 }
 
 func at(claims map[string]any, path string) (any, bool) {
@@ -142,6 +155,10 @@ func TestTargetTypes(t *testing.T) {
 	}
 }
 
+// azureDevOps is the workload id of Azure DevOps' sample.
+const azureDevOps = "spiffe://gw.test/p-1/_2feid1_2fc_2fpub_2ft_2fOnwfXSSOb0uaDSw-T1prfA_2fa_2fbDtA7z5frECGhSju0pIq1Q" +
+	"_2fsc_2f7b1c2d3e-4f50-4a6b-8c7d-9e0f1a2b3c4d_2f0d9e8f7a-6b5c-4d3e-9f2a-1b0c9d8e7f6a"
+
 // TestPlatforms verifies one token of each platform and breaks one claim.
 func TestPlatforms(t *testing.T) {
 	now := time.Unix(1795320010, 0)
@@ -167,18 +184,56 @@ func TestPlatforms(t *testing.T) {
 		"kubernetes alias faked": {"", func(c map[string]any) { delete(c, "kubernetes.io"); c["namespace"] = "payments" }, trust.ReasonWorkloadClaim},
 		"gcp":                    {"spiffe://gw.test/p-1/113000000000000000001", nil, ""},
 		"gcp access token":       {"spiffe://gw.test/p-1/113000000000000000001", func(c map[string]any) { c["aud"] = "113" }, trust.ReasonAudMismatch},
-		"harness":                {"spiffe://gw.test/p-1/px7xd_5fBFRCi-pfWPYXVjvw/default/payments/deploy", nil, ""},
-		"harness shorter sub":    {"spiffe://gw.test/p-1/px7xd_5fBFRCi-pfWPYXVjvw/default/payments/deploy", func(c map[string]any) { c["sub"] = "account/px7xd_BFRCi-pfWPYXVjvw" }, ""},
-		"harness older sub":      {"spiffe://gw.test/p-1/px7xd_5fBFRCi-pfWPYXVjvw/default/payments/deploy", func(c map[string]any) { c["sub"] = "deploy" }, ""},
-		"harness null":           {"", func(c map[string]any) { c["sub"] = "x"; c["pipeline_id"] = nil }, trust.ReasonWorkloadClaim},
-		"harness null and sub":   {"", func(c map[string]any) { c["pipeline_id"] = nil }, trust.ReasonClaimInvalid},
-		"harness empty":          {"", func(c map[string]any) { c["sub"] = "x"; c["project_id"] = "" }, trust.ReasonWorkloadClaim},
-		"harness number":         {"", func(c map[string]any) { c["sub"] = "x"; c["organization_id"] = 7 }, trust.ReasonWorkloadClaim},
-		"harness other project":  {"spiffe://gw.test/p-1/px7xd_5fBFRCi-pfWPYXVjvw/default/web/deploy", func(c map[string]any) { c["project_id"] = "web" }, trust.ReasonClaimInvalid},
-		"harness other account":  {"spiffe://gw.test/p-1/other/default/payments/deploy", func(c map[string]any) { c["account_id"] = "other" }, trust.ReasonClaimInvalid},
-		"harness sub twice":      {"spiffe://gw.test/p-1/px7xd_5fBFRCi-pfWPYXVjvw/default/payments/deploy", func(c map[string]any) { c["sub"] = c["sub"].(string) + ":pipeline/deploy" }, trust.ReasonClaimInvalid},
-		"harness sub with more":  {"spiffe://gw.test/p-1/px7xd_5fBFRCi-pfWPYXVjvw/default/payments/deploy", func(c map[string]any) { c["sub"] = c["sub"].(string) + ":stage/x" }, trust.ReasonClaimInvalid},
-		"codefresh":              {"spiffe://gw.test/p-1/5f30ebd30312313ae7f17948/64f0c40800aafd14555663aa", nil, ""},
+		"gitlab-ci":              {"spiffe://gw.test/p-1/9919/41881900", nil, ""},
+		"gitlab-ci sub":          {"spiffe://gw.test/p-1/9919/41881900", func(c map[string]any) { c["sub"] = "project_path:acme/evil:ref_type:branch:ref:main" }, trust.ReasonClaimInvalid},
+		"gitlab-ci fork": {"spiffe://gw.test/p-1/6/66", func(c map[string]any) {
+			c["project_id"], c["project_path"], c["namespace_id"], c["namespace_path"] = "66", "mallory/payments", "6", "mallory"
+			c["sub"] = "project_path:mallory/payments:ref_type:branch:ref:main"
+		}, ""},
+		"gitlab-ci number":  {"", func(c map[string]any) { c["project_id"] = 41881900 }, trust.ReasonWorkloadClaim},
+		"gitlab-ci old":     {"spiffe://gw.test/p-1/9919/41881900", func(c map[string]any) { c["iat"] = now.Unix() - 82800 }, ""},
+		"gitlab-ci too old": {"spiffe://gw.test/p-1/9919/41881900", func(c map[string]any) { c["iat"] = now.Unix() - 86431 }, trust.ReasonTooOld},
+		"circleci":          {"spiffe://gw.test/p-1/5a0e9d1c-7b6f-4c2d-8e3a-1f4b5c6d7e8f", nil, ""},
+		"circleci project":  {"spiffe://gw.test/p-1/1", func(c map[string]any) { c["oidc.circleci.com/project-id"] = "1" }, trust.ReasonClaimInvalid},
+		"circleci alias": {"", func(c map[string]any) {
+			delete(c, "oidc.circleci.com/project-id")
+			c["project_id"] = "5a0e9d1c-7b6f-4c2d-8e3a-1f4b5c6d7e8f"
+		}, trust.ReasonClaimInvalid},
+		"buildkite":               {"spiffe://gw.test/p-1/f892efa9-103e-4d28-97a1-3b8616a0994d/0184990a-4782-42b5-afc1-16715b10b1f0", nil, ""},
+		"buildkite no ids":        {"", func(c map[string]any) { delete(c, "pipeline_id") }, trust.ReasonWorkloadClaim},
+		"buildkite names":         {"spiffe://gw.test/p-1/f892efa9-103e-4d28-97a1-3b8616a0994d/0184990a-4782-42b5-afc1-16715b10b1f0", func(c map[string]any) { c["pipeline_slug"] = "evil" }, trust.ReasonClaimInvalid},
+		"bitbucket-pipelines":     {"spiffe://gw.test/p-1/_7b5f9b7a0e-3c2d-4b1a-9f8e-7d6c5b4a3928_7d/_7ba1b2c3d4-5e6f-4a7b-8c9d-0e1f2a3b4c5d_7d", nil, ""},
+		"bitbucket-pipelines sub": {"spiffe://gw.test/p-1/_7b5f9b7a0e-3c2d-4b1a-9f8e-7d6c5b4a3928_7d/_7b1_7d", func(c map[string]any) { c["repositoryUuid"] = "{1}" }, trust.ReasonClaimInvalid},
+		"azure-devops":            {azureDevOps, nil, ""},
+		"azure-devops tenant":     {azureDevOps, func(c map[string]any) { c["tid"] = "ffffffff-8e24-4b6f-9a0d-2c3e4f5a6b7c" }, trust.ReasonClaimInvalid},
+		"azure-devops pipeline":   {"spiffe://gw.test/p-1/p_3a_2f_2facme_2fpayments_2fdeploy", func(c map[string]any) { c["sub"] = "p://acme/payments/deploy" }, trust.ReasonClaimInvalid},
+		"hcp-terraform":           {"spiffe://gw.test/p-1/org-GRNbCjYNpBB6NEH9/ws-mbsd5E3Ktt5Rg2Xm", nil, ""},
+		"hcp-terraform sub":       {"spiffe://gw.test/p-1/org-GRNbCjYNpBB6NEH9/ws-mbsd5E3Ktt5Rg2Xm", func(c map[string]any) { c["terraform_run_phase"] = "plan" }, trust.ReasonClaimInvalid},
+		"hcp-terraform module": {"", func(c map[string]any) {
+			delete(c, "terraform_workspace_id")
+			c["sub"] = "organization:acme:module:vpc:operation:test_run"
+		}, trust.ReasonWorkloadClaim},
+		"hcp-terraform old":        {"spiffe://gw.test/p-1/org-GRNbCjYNpBB6NEH9/ws-mbsd5E3Ktt5Rg2Xm", func(c map[string]any) { c["iat"] = now.Unix() - 79200 }, ""},
+		"google-cloud-build":       {"spiffe://gw.test/p-1/114000000000000000002", nil, ""},
+		"google-cloud-build other": {"spiffe://gw.test/p-1/114000000000000000002", func(c map[string]any) { c["aud"] = "114" }, trust.ReasonAudMismatch},
+		"spacelift":                {"spiffe://gw.test/p-1/stack/payments-infra", nil, ""},
+		"spacelift sub":            {"spiffe://gw.test/p-1/module/payments-infra", func(c map[string]any) { c["callerType"] = "module" }, trust.ReasonClaimInvalid},
+		"env0":                     {"spiffe://gw.test/p-1/66a38abf-69bc-4cb7-ad73-7f61e389079f/9c3ca3cf-870d-4db4-9c60-5adf37faab45", nil, ""},
+		"env0 person": {"spiffe://gw.test/p-1/66a38abf-69bc-4cb7-ad73-7f61e389079f/9c3ca3cf-870d-4db4-9c60-5adf37faab45", func(c map[string]any) {
+			c["apiKeyType"], c["https://env0.com/apiKeyType"] = "personal", "personal"
+		}, trust.ReasonClaimInvalid},
+		"harness":               {"spiffe://gw.test/p-1/px7xd_5fBFRCi-pfWPYXVjvw/default/payments/deploy", nil, ""},
+		"harness shorter sub":   {"spiffe://gw.test/p-1/px7xd_5fBFRCi-pfWPYXVjvw/default/payments/deploy", func(c map[string]any) { c["sub"] = "account/px7xd_BFRCi-pfWPYXVjvw" }, ""},
+		"harness older sub":     {"spiffe://gw.test/p-1/px7xd_5fBFRCi-pfWPYXVjvw/default/payments/deploy", func(c map[string]any) { c["sub"] = "deploy" }, ""},
+		"harness null":          {"", func(c map[string]any) { c["sub"] = "x"; c["pipeline_id"] = nil }, trust.ReasonWorkloadClaim},
+		"harness null and sub":  {"", func(c map[string]any) { c["pipeline_id"] = nil }, trust.ReasonClaimInvalid},
+		"harness empty":         {"", func(c map[string]any) { c["sub"] = "x"; c["project_id"] = "" }, trust.ReasonWorkloadClaim},
+		"harness number":        {"", func(c map[string]any) { c["sub"] = "x"; c["organization_id"] = 7 }, trust.ReasonWorkloadClaim},
+		"harness other project": {"spiffe://gw.test/p-1/px7xd_5fBFRCi-pfWPYXVjvw/default/web/deploy", func(c map[string]any) { c["project_id"] = "web" }, trust.ReasonClaimInvalid},
+		"harness other account": {"spiffe://gw.test/p-1/other/default/payments/deploy", func(c map[string]any) { c["account_id"] = "other" }, trust.ReasonClaimInvalid},
+		"harness sub twice":     {"spiffe://gw.test/p-1/px7xd_5fBFRCi-pfWPYXVjvw/default/payments/deploy", func(c map[string]any) { c["sub"] = c["sub"].(string) + ":pipeline/deploy" }, trust.ReasonClaimInvalid},
+		"harness sub with more": {"spiffe://gw.test/p-1/px7xd_5fBFRCi-pfWPYXVjvw/default/payments/deploy", func(c map[string]any) { c["sub"] = c["sub"].(string) + ":stage/x" }, trust.ReasonClaimInvalid},
+		"codefresh":             {"spiffe://gw.test/p-1/5f30ebd30312313ae7f17948/64f0c40800aafd14555663aa", nil, ""},
 		"codefresh cron": {"spiffe://gw.test/p-1/5f30ebd30312313ae7f17948/64f0c40800aafd14555663aa", func(c map[string]any) {
 			c["sub"] = "account:5f30ebd30312313ae7f17948:pipeline:64f0c40800aafd14555663aa"
 		}, ""},
