@@ -44,17 +44,36 @@ func vectorSet(t *testing.T) *providers.Set {
 		TrustDomain: "gw.test",
 		Now:         func() time.Time { return time.Unix(vectorNow, 0) },
 		Log:         slog.New(slog.DiscardHandler),
-		Providers: []oidc.Provider{
+		Providers: append([]oidc.Provider{
 			{Name: "github", Type: "github-actions", Audiences: []string{"https://gw.test"}, JWKSFile: keys},
 			{Name: "one", Type: "oidc", Issuer: "https://issuer.test", Audiences: []string{"https://gw.test"}, JWKSFile: keys},
 			{Name: "two", Type: "oidc", Issuer: "https://issuer.test", Audiences: []string{"https://other.test"}, JWKSFile: keys},
-		},
+		}, sampled(keys)...),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
+
+// sampled are providers of the platforms whose vectors are their samples with a
+// claim changed, each with the issuer of its sample.
+func sampled(keys []byte) []oidc.Provider {
+	all := providers.Platforms()
+	var out []oidc.Provider
+	for _, name := range []string{
+		"gitlab-ci", "circleci", "buildkite", "bitbucket-pipelines", "azure-devops", "hcp-terraform", "google-cloud-build", "spacelift", "env0",
+	} {
+		issuer, _ := all[name].Sample["iss"].(string)
+		out = append(out, oidc.Provider{Name: name, Type: name, Issuer: issuer, Audiences: []string{"https://gw.test"}, JWKSFile: keys})
+	}
+	// The other issuer of service connections.
+	return append(out, oidc.Provider{
+		Name: "azure-devops-old", Type: "azure-devops", Issuer: vstoken, Audiences: []string{"https://gw.test"}, JWKSFile: keys,
+	})
+}
+
+const vstoken = "https://vstoken.dev.azure.com/7b1c2d3e-4f50-4a6b-8c7d-9e0f1a2b3c4d"
 
 // TestVectors verifies every vector.
 func TestVectors(t *testing.T) {
@@ -274,6 +293,84 @@ func writeVectors(t *testing.T) {
 	expect("github-other-id", trust.ReasonClaimInvalid, github("sub", "repo:acme@9919/payments@1:ref:refs/heads/main"))
 	expect("github-other-name", trust.ReasonClaimInvalid, github("sub", "repo:acme/other:ref:refs/heads/main"))
 	expect("github-audience", trust.ReasonAudMismatch, github("aud", "https://github.com/acme"))
+
+	writeSampled(func(name, platform string, want trust.Reason, kv ...any) {
+		sample := providers.Platforms()[platform]
+		c := maps.Clone(sample.Sample)
+		for alias := range sample.Aliases {
+			delete(c, alias)
+		}
+		c["aud"] = "https://gw.test"
+		for i := 0; i < len(kv); i += 2 {
+			if kv[i+1] == nil {
+				delete(c, kv[i].(string))
+			} else {
+				c[kv[i].(string)] = kv[i+1]
+			}
+		}
+		expect(name, want, ours.sign(header, c))
+	})
+}
+
+// writeSampled makes the vectors of platforms that are data: good ones, and one
+// for each thing that their checks refuse.
+func writeSampled(expect func(name, platform string, want trust.Reason, kv ...any)) {
+	const invalid, workload = trust.ReasonClaimInvalid, trust.ReasonWorkloadClaim
+
+	expect("gitlab", "gitlab-ci", "")
+	expect("gitlab-before-18-2-2", "gitlab-ci", "", "job_project_id", nil, "job_project_path", nil, "job_namespace_id", nil, "job_namespace_path", nil)
+	expect("gitlab-customised", "gitlab-ci", "", "sub", "job_project_path:acme/else")
+	expect("gitlab-path-alone", "gitlab-ci", "", "sub", "project_path:acme/payments")
+	expect("gitlab-fork", "gitlab-ci", "", "project_id", "66", "project_path", "mallory/payments", "namespace_id", "6", "namespace_path", "mallory",
+		"sub", "project_path:mallory/payments:ref_type:branch:ref:main", "pipeline_source", "merge_request_event") // a trust refuses it
+	expect("gitlab-other-project", "gitlab-ci", invalid, "sub", "project_path:acme/evil:ref_type:branch:ref:main")
+	expect("gitlab-other-ref", "gitlab-ci", invalid, "sub", "project_path:acme/payments:ref_type:branch:ref:evil")
+	expect("gitlab-other-namespace", "gitlab-ci", invalid, "namespace_path", "evil")
+	expect("gitlab-id-number", "gitlab-ci", workload, "project_id", 41881900)
+	expect("gitlab-old-issuer", "gitlab-ci", trust.ReasonIssuerUnknown, "iss", "gitlab.com")
+
+	sub, _ := providers.Platforms()["circleci"].Sample["sub"].(string)
+	first, _, _ := strings.Cut(sub, "/vcs-origin/")
+	expect("circleci", "circleci", "")
+	expect("circleci-first-form", "circleci", "", "sub", first)
+	expect("circleci-webhook", "circleci", "", "sub", first, "oidc.circleci.com/vcs-origin", nil, "oidc.circleci.com/vcs-ref", nil)
+	expect("circleci-ssh-text", "circleci", "", "oidc.circleci.com/ssh-rerun", "true")
+	expect("circleci-other-organization", "circleci", invalid, "sub", "org/1"+first[strings.Index(first, "/project/"):])
+	expect("circleci-other-project", "circleci", invalid, "oidc.circleci.com/project-id", "1")
+	expect("circleci-other-repository", "circleci", invalid, "oidc.circleci.com/vcs-origin", "github.com/mallory/payments")
+	expect("circleci-alias", "circleci", invalid, "oidc.circleci.com/project-id", nil, "project_id", "5a0e9d1c-7b6f-4c2d-8e3a-1f4b5c6d7e8f")
+
+	expect("buildkite", "buildkite", "")
+	expect("buildkite-sub-is-an-id", "buildkite", "", "sub", "0184990a-4782-42b5-afc1-16715b10b1f0")
+	expect("buildkite-no-ids", "buildkite", workload, "organization_id", nil, "pipeline_id", nil)
+	expect("buildkite-other-pipeline", "buildkite", invalid, "pipeline_slug", "payments")
+
+	expect("bitbucket", "bitbucket-pipelines", "")
+	expect("bitbucket-other-repository", "bitbucket-pipelines", invalid, "repositoryUuid", "{1}")
+	expect("bitbucket-own-audience", "bitbucket-pipelines", trust.ReasonAudMismatch, "aud", []string{"ari:cloud:bitbucket::workspace/5f9b7a0e-3c2d-4b1a-9f8e-7d6c5b4a3928"})
+
+	expect("azure-devops", "azure-devops", "")
+	expect("azure-devops-old", "azure-devops", "", "iss", vstoken, "sub", "sc://acme/payments/deploy", "tid", nil)
+	expect("azure-devops-other-tenant", "azure-devops", invalid, "tid", "ffffffff-8e24-4b6f-9a0d-2c3e4f5a6b7c")
+	expect("azure-devops-other-workload", "azure-devops", invalid, "sub", "0d9e8f7a-6b5c-4d3e-9f2a-1b0c9d8e7f6a")
+	expect("azure-devops-names-by-entra", "azure-devops", invalid, "sub", "sc://acme/payments/deploy")
+	expect("azure-devops-pipeline", "azure-devops", invalid, "iss", vstoken, "sub", "p://acme/payments/deploy", "tid", nil)
+
+	expect("terraform", "hcp-terraform", "")
+	expect("terraform-other-phase", "hcp-terraform", invalid, "terraform_run_phase", "plan")
+	expect("terraform-other-organization", "hcp-terraform", invalid, "terraform_organization_name", "acme-evil")
+	expect("terraform-other-full-name", "hcp-terraform", invalid, "terraform_full_workspace", "organization:acme:project:Else:workspace:payments-prod")
+	expect("terraform-module", "hcp-terraform", workload, "terraform_workspace_id", nil, "sub", "organization:acme:module:vpc:operation:test_run")
+
+	expect("cloud-build", "google-cloud-build", "")
+
+	expect("spacelift", "spacelift", "")
+	expect("spacelift-other-scope", "spacelift", invalid, "scope", "read")
+	expect("spacelift-other-kind", "spacelift", invalid, "callerType", "module")
+
+	expect("env0", "env0", "")
+	expect("env0-person", "env0", invalid, "apiKeyType", nil, "https://env0.com/apiKeyType", nil)
+	expect("env0-two-environments", "env0", invalid, "https://env0.com/environmentId", "ffffffff-870d-4db4-9c60-5adf37faab45")
 }
 
 // spare is another last character of the token that decodes to the same bytes.
