@@ -259,9 +259,13 @@ type answer struct {
 
 // call asks, and takes the time of the answer for the clock.
 func (e *examination) call(req *http.Request, who string) (answer, error) {
+	return e.callBy(e.client, req, who)
+}
+
+func (e *examination) callBy(client *http.Client, req *http.Request, who string) (answer, error) {
 	req.Header.Set("User-Agent", "cambio")
 	start := e.env.Now()
-	resp, err := e.client.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return answer{}, err
 	}

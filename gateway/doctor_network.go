@@ -256,16 +256,6 @@ func (e *examination) targetSteps() []step {
 	return steps
 }
 
-func (e *examination) target(ctx context.Context, name string, t Target) DoctorCheck {
-	switch t.Type {
-	case "jwt":
-		return passed(name, "signed here; nothing is called")
-	case "aws":
-		return e.awsTarget(ctx, name, t)
-	}
-	return skipped(name, "nothing is known of type %s", t.Type)
-}
-
 // awsTarget asks STS for nothing: an AssumeRoleWithWebIdentity without a role and
 // a token, which whoever speaks STS refuses with an error document of its own.
 func (e *examination) awsTarget(ctx context.Context, name string, t Target) DoctorCheck {

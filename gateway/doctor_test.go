@@ -352,6 +352,61 @@ func TestDoctorProvidersAndTargets(t *testing.T) {
 	}
 }
 
+// TestDoctorTargets: each service is known by the way it refuses, and nothing else
+// passes for it.
+func TestDoctorTargets(t *testing.T) {
+	t.Parallel()
+	const tenant = "11111111-2222-4333-8444-555555555555"
+	services := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answers := map[string]struct {
+			status int
+			body   string
+		}{
+			"POST /v1/token": {400, `{"error":"invalid_request"}`},
+			"GET /" + tenant + "/v2.0/.well-known/openid-configuration": {200, `{"issuer":"https://login.microsoftonline.com/x/v2.0"}`},
+			"GET /app":           {401, `{"message":"A JSON web token could not be decoded"}`},
+			"GET /v1/sys/health": {200, `{"initialized":true,"sealed":false}`},
+			"POST /oauth":        {401, `{"error":"invalid_client"}`},
+			"GET /version":       {401, `{"kind":"Status","code":401}`},
+		}
+		a, ok := answers[r.Method+" "+r.URL.Path]
+		if !ok {
+			t.Errorf("asked for %s %s", r.Method, r.URL)
+			a.status = http.StatusNotImplemented
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(a.status)
+		_, _ = w.Write([]byte(a.body))
+	}))
+	t.Cleanup(services.Close)
+	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte("<html>sign in to the network"))
+	}))
+	t.Cleanup(page.Close)
+	targets := func(at string) map[string]gateway.Target {
+		return map[string]gateway.Target{
+			"google": {Type: "gcp", Endpoint: &at}, "entra": {Type: "azure", Endpoint: &at, Tenant: tenant}, "hub": {Type: "github", Endpoint: &at},
+			"vault": {Type: "vault", Server: at}, "other": {Type: "oauth", TokenURL: at + "/oauth"}, "cluster": {Type: "kubernetes", Server: at},
+		}
+	}
+	p := healthy(t)
+	p.config.Targets = targets(services.URL)
+	p.config.Targets["own"], p.config.Targets["certs"], p.config.Targets["shell"] = gateway.Target{Type: "kubernetes"}, gateway.Target{Type: "x509"}, gateway.Target{Type: "ssh"}
+	checks := byName(t, gateway.Doctor(t.Context(), p.config, p.env))
+	for name := range targets("") {
+		want(t, checks, "targets."+name, gateway.DoctorPass, "answers at")
+	}
+	for _, name := range []string{"own", "certs", "shell"} {
+		want(t, checks, "targets."+name, gateway.DoctorPass, "nothing is called")
+	}
+	p = healthy(t)
+	p.config.Targets = targets(page.URL)
+	checks = byName(t, gateway.Doctor(t.Context(), p.config, p.env))
+	for name := range targets("") {
+		want(t, checks, "targets."+name, gateway.DoctorFail, "and not as")
+	}
+}
+
 func TestDoctorCertificate(t *testing.T) {
 	t.Parallel()
 	p := healthy(t)

@@ -151,3 +151,7 @@ func ShellWord(s string) string { return providers.ShellWord(s) }
 // LookUp is the command that finds out at a desk what a draft needs, see
 // [providers.LookUp].
 func LookUp(platform, workload string) (string, error) { return providers.LookUp(platform, workload) }
+
+// Drafted are the types of identity providers that a trust can be drafted for by
+// the claims of a token alone, sorted.
+func Drafted() []string { return providers.Drafted() }

@@ -33,14 +33,13 @@ func TestShownElsewhere(t *testing.T) {
 	key, now := newSigner(), time.Unix(1795320010, 0)
 	all := providers.Platforms()
 	for name, p := range all {
-		iss, _ := p.Sample["iss"].(string)
-		if p.Proof != exchange.SubjectJWT || iss == "" {
+		if p.Proof != exchange.SubjectJWT || p.Domain != nil {
 			continue
 		}
 		var others []oidc.Provider
 		for other, q := range all {
 			theirs, _ := q.Sample["iss"].(string)
-			if other == name || q.Proof != exchange.SubjectJWT || theirs == "" {
+			if other == name || q.Proof != exchange.SubjectJWT || q.Domain != nil {
 				continue
 			}
 			others = append(others, oidc.Provider{Name: other, Type: other, Issuer: theirs, Audiences: []string{"https://" + other + ".test"}, JWKSFile: key.set("k")})

@@ -1,6 +1,8 @@
 package providers
 
 import (
+	"fmt"
+
 	"cambio/providers/gcp"
 	"cambio/providers/github"
 	"cambio/providers/internal/draft"
@@ -33,9 +35,14 @@ func Drafts(platform, workload string, claims []byte) (Draft, error) {
 		return github.Draft(workload, known)
 	case "kubernetes":
 		return kubernetes.Draft(workload, known)
-	default:
+	case "gcp":
 		return gcp.Draft(workload, known)
 	}
+	p, ok := Platform(platform)
+	if !ok || p.Generic || len(p.Anchors) == 0 {
+		return Draft{}, fmt.Errorf("no trust is drafted for the type %q: which claims are immutable, only the configuration says", platform)
+	}
+	return plainDraft(p, workload, known)
 }
 
 // LookUp is the command that finds out at a desk what a draft for this workload
@@ -47,9 +54,10 @@ func LookUp(platform, workload string) (string, error) {
 		return github.LookUp(workload), github.CheckRepository(workload)
 	case "kubernetes":
 		return "", kubernetes.CheckAccount(workload)
-	default:
+	case "gcp":
 		return gcp.LookUp(workload), gcp.CheckAccount(workload)
 	}
+	return "cambio whoami -o json > claims.json, in a job of it", nil
 }
 
 // Workloads are the ids of all workloads of an identity provider whose claims are

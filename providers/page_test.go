@@ -25,6 +25,30 @@ func TestPage(t *testing.T) {
 	golden(t, "../docs/platforms.md", page())
 }
 
+// TestDocsEvidenceIsMarked: who reads the how-to of a platform that nobody saw a
+// token of must be told there.
+func TestDocsEvidenceIsMarked(t *testing.T) {
+	const mark = "no real token of it was seen here"
+	for name, p := range providers.Platforms() {
+		b, err := os.ReadFile(filepath.Join("../docs/how-to", p.Facts.Page))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if p.Facts.Evidence == oidc.FromDocs && !strings.Contains(strings.Join(strings.Fields(string(b)), " "), mark) {
+			t.Errorf("%s: %s does not say that %s", name, p.Facts.Page, mark)
+		}
+	}
+	for _, f := range providers.Targets() {
+		if _, err := os.Stat(filepath.Join("../docs/how-to", f.Page)); err != nil {
+			t.Errorf("%s: %v", f.Type, err)
+		}
+		if _, ok := providers.TargetTypes()[f.Type]; !ok {
+			t.Errorf("%s is no type of target", f.Type)
+		}
+	}
+}
+
 // TestSamples holds testdata/claims, one file a platform, to the catalogue's
 // samples, so that a reader in any language has them. UPDATE=1 writes them.
 func TestSamples(t *testing.T) {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -65,6 +67,20 @@ func platforms() []platform {
 	}
 }
 
+// platformNamed is a platform by its name here, or by the type of its identity
+// providers: those without names for workloads are drafted by their claims alone.
+func platformNamed(name string) (platform, bool) {
+	for _, p := range platforms() {
+		if p.name == name || p.kind == name {
+			return p, true
+		}
+	}
+	if slices.Contains(gateway.Drafted(), name) {
+		return platform{name: name, argument: "NAME", kind: name, needsClaims: true}, true
+	}
+	return platform{}, false
+}
+
 func trustInitCommand(c *common) *cobra.Command {
 	d := &drafting{c: c}
 	var claims string
@@ -82,7 +98,12 @@ fmt". What else is worth pinning, "cambio trust check" says.
   kubernetes NAMESPACE/SERVICE_ACCOUNT
                         pins both; with claims also the account's uid
   google ADDRESS|NUMBER pins the service account's unique number, which an address
-                        alone does not say`,
+                        alone does not say
+  TYPE NAME             for any other type of identity provider, such as gitlab-ci:
+                        pins the immutable ids that the claims of one of its tokens
+                        have, and what somebody's approval stands behind. NAME is
+                        what you call the workload; give --claims, or run it in
+                        a job of it`,
 		Example: `  cambio trust init github acme/payments --owner payments-team@acme.example > trust/payments.yaml
   cambio trust init kubernetes payments/api --to orders-api --owner payments-team@acme.example`,
 		Args:              exactly("PLATFORM", "WORKLOAD"),
@@ -94,12 +115,11 @@ fmt". What else is worth pinning, "cambio trust check" says.
 			if claims != "" {
 				d.claims = []string{claims}
 			}
-			for _, p := range platforms() {
-				if p.name == args[0] {
-					return d.init(cmd, p, args[1])
-				}
+			p, ok := platformNamed(args[0])
+			if !ok {
+				return usage("trust init %s: the platforms are github, kubernetes, google, %s", args[0], strings.Join(gateway.Drafted(), ", "))
 			}
-			return usage("trust init %s: the platforms are github, kubernetes and google", args[0])
+			return d.init(cmd, p, args[1])
 		},
 	}
 	d.flags(cmd)
@@ -115,6 +135,11 @@ func completePlatform(_ *cobra.Command, args []string, _ string) ([]cobra.Comple
 	for _, p := range platforms() {
 		if len(args) == 0 {
 			out = append(out, cobra.CompletionWithDesc(p.name, p.argument))
+		}
+	}
+	if len(args) == 0 {
+		for _, name := range gateway.Drafted() {
+			out = append(out, cobra.CompletionWithDesc(name, "NAME, and its claims"))
 		}
 	}
 	return out, cobra.ShellCompDirectiveNoFileComp
