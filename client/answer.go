@@ -28,7 +28,7 @@ const (
 // Credential is what the gateway issued, or for a dry run, would issue. It hides
 // itself from fmt and log/slog; only encoding/json and AccessToken show it.
 type Credential struct {
-	AccessToken     string    `json:"access_token,omitempty"` // "" for a dry run; for AWS the credential_process JSON
+	AccessToken     string    `json:"access_token,omitempty"` // "" for a dry run; JSON where it is no single text
 	IssuedTokenType string    `json:"issued_token_type,omitempty"`
 	TokenType       string    `json:"token_type,omitempty"` // Bearer, or N_A where it is no bearer token
 	ExpiresIn       int64     `json:"expires_in"`           // seconds, at least 1
@@ -36,8 +36,32 @@ type Credential struct {
 	Scope           string    `json:"scope,omitempty"`      // separated by spaces
 	DecisionID      string    `json:"decision_id"`          // what the owner of the trust finds the decision by
 	DryRun          bool      `json:"dry_run,omitempty"`
-	// AWS is set where IssuedTokenType is TypeAWS, and nil elsewhere.
-	AWS *AWSCredentials `json:"credentials,omitempty"`
+	// One of these is set where IssuedTokenType is of its kind. As JSON it is the
+	// member credentials.
+	AWS      *AWSCredentials      `json:"-"` // TypeAWS
+	Database *DatabaseCredentials `json:"-"` // TypeDatabase
+	X509     *X509Certificate     `json:"-"` // TypeX509
+	SSH      *SSHCertificate      `json:"-"` // TypeSSH
+}
+
+// MarshalJSON writes the credential with its secret.
+func (c Credential) MarshalJSON() ([]byte, error) {
+	type plain Credential // without this method
+	var structured any
+	switch {
+	case c.AWS != nil:
+		structured = c.AWS
+	case c.Database != nil:
+		structured = c.Database
+	case c.X509 != nil:
+		structured = c.X509
+	case c.SSH != nil:
+		structured = c.SSH
+	}
+	return json.Marshal(struct {
+		plain
+		Credentials any `json:"credentials,omitempty"`
+	}{plain(c), structured})
 }
 
 // String names the credential without showing it.
@@ -151,13 +175,8 @@ func parseCredential(a answer, r Request) (Credential, error) {
 	if r.Type != "" && c.IssuedTokenType != r.Type {
 		return Credential{}, errors.New("malformed answer: it issued another type than was asked for")
 	}
-	if c.IssuedTokenType == TypeAWS {
-		if c.TokenType != "N_A" { // a caller would send the secret key as a bearer token
-			return Credential{}, errors.New("malformed answer: AWS credentials are no bearer token")
-		}
-		if c.AWS, err = parseAWS(m["credentials"], []byte(c.AccessToken)); err != nil {
-			return Credential{}, err
-		}
+	if err := c.structure(m["credentials"], r); err != nil {
+		return Credential{}, err
 	}
 	return c, nil
 }

@@ -41,24 +41,6 @@ const (
 	maxAWSSession = 16 << 10
 )
 
-// parseAWS takes the two forms of AWS credentials in an answer apart: an object,
-// and the same as a string. They must agree, because one reader takes this one
-// and another reader that.
-func parseAWS(object, text []byte) (*AWSCredentials, error) {
-	c, err := parseAWSObject(object)
-	if err != nil {
-		return nil, err
-	}
-	same, err := parseAWSObject(text)
-	if err != nil {
-		return nil, err
-	}
-	if *c != *same {
-		return nil, errors.New("malformed answer: access_token and credentials differ")
-	}
-	return c, nil
-}
-
 // parseAWSObject checks every member: an AWS client that gets half of them goes
 // on with whatever else it finds on the machine. No error holds a value.
 func parseAWSObject(object []byte) (*AWSCredentials, error) {
@@ -83,13 +65,8 @@ func parseAWSObject(object []byte) (*AWSCredentials, error) {
 			return nil, fmt.Errorf("malformed answer: no %s fit for use in the AWS credentials", member.name)
 		}
 	}
-	// Credentials without an end are never renewed by the clients that hold them.
-	end, err := time.Parse(time.RFC3339, m.secret("Expiration"))
-	if err != nil || end.Year() < 2000 || end.Year() > 9999 {
-		return nil, errors.New("malformed answer: no Expiration fit for use in the AWS credentials")
-	}
-	c.Expiration = end.UTC().Truncate(time.Second)
-	return &c, nil
+	c.Expiration, err = m.end("Expiration")
+	return &c, err
 }
 
 // visible reports whether s is 1 to limit visible ASCII characters: what goes

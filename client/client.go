@@ -77,6 +77,11 @@ type Request struct {
 	// Type is what the credential must be, such as TypeAWS (the parameter
 	// requested_token_type): a gateway refuses before it issues something else.
 	Type string
+	// CSR is a certificate request (PKCS #10, PEM) for a target that signs
+	// certificates, and SSHPublicKey one line of a public key file for one that
+	// signs SSH certificates. The certificate that comes back is checked against it.
+	CSR          string
+	SSHPublicKey string
 	// Audience is the audience that the subject token is fetched for: the
 	// gateway's issuer. Empty means the client's Server.
 	Audience string
@@ -202,7 +207,7 @@ func (r Request) form() (url.Values, error) {
 		"audience":   {r.Target},
 	}
 	// An empty parameter is malformed, so what is not asked for is left out.
-	for name, value := range map[string]string{"resource": r.Resource, "scope": strings.Join(r.Scopes, " "), "trust": r.Trust, "requested_token_type": r.Type} {
+	for name, value := range map[string]string{"resource": r.Resource, "scope": strings.Join(r.Scopes, " "), "trust": r.Trust, "requested_token_type": r.Type, "csr": r.CSR, "ssh_public_key": r.SSHPublicKey} {
 		if value != "" {
 			form.Set(name, value)
 		}
