@@ -44,9 +44,16 @@ func Import(config *Config, source ImportSource, l Labels, now time.Time) ([]Imp
 	if source.Kind == "aws" && l.Resource == "" && !findings.HasErrors() {
 		report(strictyaml.Error, "", "import-role", "the file does not say which role it is of", "name its ARN with --role, or give what `aws iam get-role` prints")
 	}
+	direct := toGoogle(config, l.To) && l.Resource == ""
+	if direct && source.Bindings != nil && !findings.HasErrors() {
+		report(strictyaml.Error, "bindings", "import-role", "the policy does not say which service account it is of", "name it with --resource gcp: and its address")
+	}
 	var out []Imported
 	names := map[string]bool{}
 	for _, d := range drafts {
+		if direct && d.TTL == "" {
+			d.TTL = directTTL
+		}
 		from, problem := fromOf(config, l.From, d.Issuer)
 		if config == nil && d.Issuer != drafts[0].Issuer {
 			problem = "the issuers " + drafts[0].Issuer + " and " + d.Issuer + " cannot both be " + from
@@ -81,10 +88,19 @@ func Import(config *Config, source ImportSource, l Labels, now time.Time) ([]Imp
 	if findings.HasErrors() {
 		return nil, findings
 	}
-	if slices.ContainsFunc(read.Drafts, func(d providers.Imported) bool { return d.TTL == "" }) {
+	if !direct && slices.ContainsFunc(read.Drafts, func(d providers.Imported) bool { return d.TTL == "" }) {
 		report(strictyaml.Info, "", "import-ttl", "a credential lives 15 minutes where the grant says no ttl; directly a job had it for "+read.Lived, "write ttl where a job needs longer")
 	}
 	return out, findings
+}
+
+// directTTL is how long a credential lives that Google Cloud gives to a principal
+// of a pool itself.
+const directTTL = "5m"
+
+// toGoogle reports a target that is a pool of Google Cloud.
+func toGoogle(config *Config, target string) bool {
+	return config != nil && config.Targets[target].Type == targetGCP
 }
 
 // unusedName adds a number to a name that another document has.

@@ -55,7 +55,7 @@ holds what its lines multiply to. Where a file needs several, they go to a folde
 
   gcloud iam workload-identity-pools providers describe github --workload-identity-pool ci --location global --format json > provider.json
   gcloud iam service-accounts get-iam-policy deploy@acme-prod.iam.gserviceaccount.com --format json > bindings.json
-  cambio trust import gcp provider.json --bindings bindings.json --to orders-api --owner payments-team@acme.example
+  cambio trust import gcp provider.json --bindings bindings.json --to gcp-prod --resource gcp:deploy@acme-prod.iam.gserviceaccount.com --owner payments-team@acme.example
 
   az identity federated-credential show --identity-name deploy --resource-group payments --name main > credential.json
   cambio trust import azure credential.json --claims claims.json --to orders-api --owner payments-team@acme.example

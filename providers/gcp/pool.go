@@ -86,7 +86,8 @@ func (p *poolProvider) read(provider map[string]any) (draft.Foreign, bool) {
 	}
 	f := draft.Foreign{Where: "attributeCondition", Issuer: issuer, Audiences: draft.Texts(settings["allowedAudiences"])}
 	if f.Audiences == nil { // what Google then takes
-		f.Audiences = []string{"https://iam.googleapis.com/" + p.pool}
+		name, _ := provider["name"].(string)
+		f.Audiences = []string{"https://iam.googleapis.com/" + name}
 	}
 	mapping, _ := provider["attributeMapping"].(map[string]any)
 	for _, attribute := range slices.Sorted(maps.Keys(mapping)) {
