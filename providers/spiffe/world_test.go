@@ -3,6 +3,8 @@ package spiffe_test
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"log/slog"
 	"sync"
@@ -135,3 +137,12 @@ func platforms() map[string]oidc.Platform {
 }
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// x509Certificate keeps the tables short.
+type x509Certificate = x509.Certificate
+
+func clientOnly() []x509.ExtKeyUsage { return []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }
+
+func pemOf(c *x509.Certificate) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
+}
