@@ -53,6 +53,9 @@ func targetKinds() map[string]targetKind {
 		targetGitHub:     githubKind(),
 		targetSSH:        sshKind(),
 		targetX509:       x509Kind(),
+		targetAzure:      azureKind(),
+		targetVault:      vaultKind(),
+		targetOAuth:      oauthKind(),
 	}
 }
 

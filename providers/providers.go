@@ -23,12 +23,14 @@ import (
 	"cambio/providers/jenkins"
 	"cambio/providers/jwt"
 	"cambio/providers/kubernetes"
+	"cambio/providers/oauth"
 	"cambio/providers/oidc"
 	"cambio/providers/pulumi"
 	"cambio/providers/semaphore"
 	"cambio/providers/spacelift"
 	"cambio/providers/spiffe"
 	"cambio/providers/terraform"
+	"cambio/providers/vault"
 	"cambio/providers/vercel"
 	"cambio/providers/x509"
 	"cambio/trust"
@@ -97,6 +99,9 @@ func TargetTypes() map[string]trust.TargetType {
 		"github":     github.TargetType(),
 		"kubernetes": kubernetes.AnyTargetType(),
 		"gcp":        gcp.TargetType(),
+		"azure":      azure.TargetType(),
+		"vault":      vault.TargetType(),
+		"oauth":      oauth.TargetType(),
 	}
 }
 

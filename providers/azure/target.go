@@ -24,9 +24,6 @@ var (
 	resourceForm = regexp.MustCompile(`^azure:(` + guid + `)$`)
 )
 
-// resourcePrefix stands before the client id in a grant's resource.
-const resourcePrefix = "azure:"
-
 // everything is the one kind of scope that the client credentials flow has: all
 // that the application was given at a resource.
 const everything = "/.default"

@@ -27,14 +27,13 @@ const (
 	maxWrap = time.Hour
 )
 
-const (
-	resourcePrefix = "vault:"
-	maxPolicies    = 64
-)
+// maxPolicies bounds a list that people review.
+const maxPolicies = 64
 
 var (
-	roleForm     = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,126}$`)
-	resourceForm = regexp.MustCompile(`^vault:([A-Za-z0-9_][A-Za-z0-9_.-]{0,126})$`)
+	// resourceForm names a role. Vault makes names small letters, so that others would be
+	// two spellings of one role.
+	resourceForm = regexp.MustCompile(`^vault:([a-z0-9_](?:[a-z0-9_.-]{0,125}[a-z0-9_])?)$`)
 	// policyForm is narrower than Vault's: it keeps names in small letters.
 	policyForm = regexp.MustCompile(`^[a-z0-9_./ -]{1,128}$`)
 	pathForm   = regexp.MustCompile(`^[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+)*$`)
