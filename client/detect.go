@@ -71,16 +71,20 @@ func (e *NoIdentityError) Unwrap() error { return ErrNoIdentity }
 //  1. TokenFile, the file or standard input that the user named
 //  2. the variable CAMBIO_TOKEN, which holds a token, then CAMBIO_TOKEN_FILE,
 //     which names a file
-//  3. a GitHub Actions job with `permissions: id-token: write`
-//  4. GitLab CI (an id_tokens entry CAMBIO_TOKEN), CircleCI, Buildkite, Bitbucket
+//  3. with CAMBIO_AWS_IDENTITY=1, the role of AWS whose keys are in the environment,
+//     at the container's endpoint or at the instance's: see 9
+//  4. a GitHub Actions job with `permissions: id-token: write`
+//  5. GitLab CI (an id_tokens entry CAMBIO_TOKEN), CircleCI, Buildkite, Bitbucket
 //     Pipelines, Azure DevOps, HCP Terraform, Spacelift, env0, Codefresh,
 //     Semaphore, Vercel, Fly.io: what each puts into the environment
-//  5. the managed identity of an Azure service
-//  6. a projected Kubernetes token at /var/run/secrets/tokens/cambio or
+//  6. the managed identity of an Azure service
+//  7. a projected Kubernetes token at /var/run/secrets/tokens/cambio or
 //     /var/run/secrets/cambio/token
-//  7. the Kubernetes API server, where the pod's service account may create
+//  8. the Kubernetes API server, where the pod's service account may create
 //     tokens of its own (TokenRequest)
-//  8. Google's metadata server, if one answers, then Azure's
+//  9. Google's metadata server, if one answers, then Azure's, then the role of AWS
+//     that the container or the instance has: it signs a request that says whose it
+//     is, and the keys themselves are not sent
 //
 // A JWT-SVID that spiffe-helper writes, and the tokens that Jenkins, Harness and
 // Pulumi hand to their steps, come by CAMBIO_TOKEN_FILE and CAMBIO_TOKEN. The
@@ -115,8 +119,8 @@ func Detect(ctx context.Context, env Env) (*Source, error) {
 // places are what Detect looks at, in order.
 func (d *detection) places() []func(context.Context) (*Source, error) {
 	return []func(context.Context) (*Source, error){
-		d.named, d.variables, d.gitHub, d.ambient, d.azureService,
-		d.mounted, d.tokenRequest, d.google, d.azureMachine,
+		d.named, d.variables, d.amazonNamed, d.gitHub, d.ambient, d.azureService,
+		d.mounted, d.tokenRequest, d.google, d.azureMachine, d.amazon,
 	}
 }
 

@@ -137,14 +137,14 @@ func TestDetectNothing(t *testing.T) {
 		looked  int
 		advice  string
 	}{
-		{"an empty machine", machine{}, 9, "CAMBIO_TOKEN_FILE"},
-		{"a captive portal", machine{net: notGoogle}, 9, "https://id.acme.example"},
+		{"an empty machine", machine{}, 10, "CAMBIO_TOKEN_FILE"},
+		{"a captive portal", machine{net: notGoogle}, 10, "https://id.acme.example"},
 		{"a job without the permission", machine{vars: map[string]string{"GITHUB_ACTIONS": "true"}}, 3, "id-token: write"},
 		{"a job with half of it", machine{vars: map[string]string{"GITHUB_ACTIONS": "true", "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "request-canary"}}, 3, "id-token: write"},
 		{"a job without the permission, at Google", machine{vars: map[string]string{"GITHUB_ACTIONS": "true"}, net: google(t)}, 3, "id-token: write"},
-		{"a pod with its default token", machine{files: pod}, 9, `serviceAccountToken: {audience: "https://id.acme.example"`},
-		{"a pod with a token for AWS", machine{files: map[string]string{"/aws": "aws-canary.x.y"}, vars: map[string]string{"AWS_WEB_IDENTITY_TOKEN_FILE": "/aws"}}, 9, "CAMBIO_TOKEN_FILE"},
-		{"a pod with a token for Entra", machine{files: map[string]string{"/azure": "azure-canary.x.y"}, vars: map[string]string{"AZURE_FEDERATED_TOKEN_FILE": "/azure"}}, 9, "CAMBIO_TOKEN_FILE"},
+		{"a pod with its default token", machine{files: pod}, 10, `serviceAccountToken: {audience: "https://id.acme.example"`},
+		{"a pod with a token for AWS", machine{files: map[string]string{"/aws": "aws-canary.x.y"}, vars: map[string]string{"AWS_WEB_IDENTITY_TOKEN_FILE": "/aws"}}, 10, "CAMBIO_TOKEN_FILE"},
+		{"a pod with a token for Entra", machine{files: map[string]string{"/azure": "azure-canary.x.y"}, vars: map[string]string{"AZURE_FEDERATED_TOKEN_FILE": "/azure"}}, 10, "CAMBIO_TOKEN_FILE"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s, err := client.Detect(t.Context(), tt.machine.env())

@@ -179,7 +179,7 @@ func TestTokenRequestNotAllowed(t *testing.T) {
 			change(c, &env)
 			s, err := client.Detect(t.Context(), env)
 			var nothing *client.NoIdentityError
-			if s != nil || !errors.As(err, &nothing) || len(nothing.Looked) != 9 {
+			if s != nil || !errors.As(err, &nothing) || len(nothing.Looked) != 10 {
 				t.Fatalf("found %v, %v", s, err)
 			}
 			for _, part := range []string{`serviceAccountToken: {audience: "https://id.acme.example"`, "resources: [serviceaccounts/token], resourceNames: [orders]", "subjects: [{kind: ServiceAccount, name: orders, namespace: shop}]"} {
