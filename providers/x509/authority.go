@@ -231,9 +231,9 @@ func (a *Authority) Check(id string, now time.Time) []Problem {
 	}
 	if _, err := a.issue(certificate{
 		id: id, key: a.ca.PublicKey, serial: []byte{1}, usages: usages(),
-		from: now.Add(-backdate), until: now.Add(time.Minute),
+		from: now.Add(-backdate).Truncate(time.Second), until: now.Add(time.Minute).Truncate(time.Second),
 	}, now, rand.Reader); err != nil {
-		return []Problem{{ID: "ca-cannot-issue", Text: "relying parties would refuse what it signs for " + id + ": " + err.Error(), Fix: "make it without constraints that forbid it: names, path length, extended key usage"}}
+		return []Problem{{ID: "ca-cannot-issue", Text: "signs what relying parties refuse, for " + id + ": " + err.Error(), Fix: "make it without constraints that forbid it: names, path length, extended key usage"}}
 	}
 	if left := a.until.Sub(now); left < soon {
 		return []Problem{{ID: "ca-expires-soon", Warning: true, Text: fmt.Sprintf("ends at %s, in %d days; nothing that it signs lives longer", stamp(a.until), left/(24*time.Hour)), Fix: "make a new intermediate"}}
