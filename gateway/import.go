@@ -26,6 +26,9 @@ type ImportSource = providers.ImportSource
 // each set of identities that the lines of one document can say. With an error
 // among the findings there is none: what would be left out is what narrows.
 func Import(config *Config, source ImportSource, l Labels, now time.Time) ([]Imported, strictyaml.Findings) {
+	if config != nil {
+		source.GitHub = config.Targets[l.To].Type == targetGitHub
+	}
 	read := providers.ReadImport(source, providers.ImportWorld{
 		Platform: func(issuer string) string { return platformOf(config, issuer) },
 		Declares: func(issuer, claim string) bool { return declares(config, issuer, claim) },
@@ -47,6 +50,17 @@ func Import(config *Config, source ImportSource, l Labels, now time.Time) ([]Imp
 	direct := toGoogle(config, l.To) && l.Resource == ""
 	if direct && source.Bindings != nil && !findings.HasErrors() {
 		report(strictyaml.Error, "bindings", "import-role", "the policy does not say which service account it is of", "name it with --resource gcp: and its address")
+	}
+	if source.GitHub && source.Kind == "octo-sts" && !findings.HasErrors() {
+		switch named := slices.ContainsFunc(drafts, func(d providers.Imported) bool { return len(d.Repositories) > 0 }); {
+		case named && l.Resource != "":
+			report(strictyaml.Error, "repositories", "import-repository", "the policy names the repositories, and --resource another", "leave --resource out")
+		case !named && l.Resource == "":
+			report(strictyaml.Error, "repositories", "import-repository", "the policy is for the repository that it lies in, or for all of the organisation, and does not say which", "name it with --resource github:OWNER/REPO")
+		}
+		if findings.HasErrors() {
+			return nil, findings
+		}
 	}
 	var out []Imported
 	names := map[string]bool{}

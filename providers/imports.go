@@ -25,6 +25,8 @@ type ImportSource struct {
 	Bindings []byte
 	// Issuer of the tokens, where the file does not say it.
 	Issuer string
+	// GitHub says that the target gives tokens of a GitHub App, as octo-sts does.
+	GitHub bool
 	// Claims hold the ids of the repositories that the file names.
 	Claims [][]byte
 }
@@ -96,7 +98,7 @@ func (im *Import) read(source ImportSource, notes *draft.Notes) []draft.Foreign 
 		im.Of = "the federated credential " + name
 		im.Lived = "60 to 90 minutes"
 	case "octo-sts":
-		trusted = octosts.ReadPolicy(source.Data, source.Issuer, notes)
+		trusted = octosts.ReadPolicy(source.Data, source.Issuer, source.GitHub, notes)
 		im.Of = "an octo-sts trust policy"
 		im.Lived = "an hour"
 	case "vault":
@@ -167,7 +169,7 @@ func finish(d *draft.Document, f draft.Foreign, platform string) {
 			d.When = append(d.When, c)
 		}
 	}
-	d.Networks, d.TTL = f.Networks, f.TTL
+	d.Networks, d.TTL, d.Scopes, d.Repositories = f.Networks, f.TTL, f.Scopes, f.Repositories
 }
 
 // importGeneric carries the claims as they are; whether they pin anything that

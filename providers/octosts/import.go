@@ -2,6 +2,7 @@
 package octosts
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 
@@ -13,11 +14,13 @@ const write = "write the document by hand"
 
 // ReadPolicy reads a trust policy of octo-sts, NAME.sts.yaml, and returns whom it
 // lets in. Where the policy has a pattern of issuers, issuer says which is meant.
+// With github the grant's target gives tokens of a GitHub App, as octo-sts does, and
+// says which permissions and repositories.
 // With an error in notes what is returned is only for finding out what else is
 // wrong.
 //
 // The file is read by [strictyaml.Parse], which bounds it.
-func ReadPolicy(b []byte, issuer string, notes *draft.Notes) []draft.Foreign {
+func ReadPolicy(b []byte, issuer string, github bool, notes *draft.Notes) []draft.Foreign {
 	root, findings := strictyaml.Parse(notes.File, b)
 	if root == nil {
 		for _, f := range findings {
@@ -39,7 +42,11 @@ func ReadPolicy(b []byte, issuer string, notes *draft.Notes) []draft.Foreign {
 		}
 	}
 	p.claims()
-	p.permissions()
+	if github {
+		p.granted()
+	} else {
+		p.permissions()
+	}
 	if !p.whole {
 		return nil
 	}
@@ -193,6 +200,40 @@ func (p *policyReader) pattern(claim, text string) {
 	p.whole = p.notes.Narrow(&p.f, l) && p.whole
 }
 
+// What a GitHub App's permissions and repositories look like.
+var (
+	permissionForm = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
+	repositoryForm = regexp.MustCompile(`^[A-Za-z0-9._-]{1,100}$`)
+)
+
+// tokenTTL is how long an installation token lives, there and here.
+const tokenTTL = "1h"
+
+// granted carries over what the token may do, and where. What octo-sts takes for
+// everything, when it is not there, a document must name.
+func (p *policyReader) granted() {
+	n := p.root.Get("permissions")
+	if n == nil || n.Kind != strictyaml.Map || len(n.Keys()) == 0 {
+		p.refuse("import-permissions", "permissions", "the policy names no permissions: the token would have all that the App has", "name those that the job needs, such as contents: read")
+	}
+	for i, key := range n.Keys() {
+		l := n.Items()[i]
+		if !permissionForm.MatchString(key.Text) || l.Kind != strictyaml.String || !slices.Contains([]string{"read", "write", "admin"}, l.Text) {
+			p.refuse("import-permissions", "permissions", draft.Show(key.Text)+": "+draft.Show(l.Text)+" is no permission of a GitHub App", write)
+			continue
+		}
+		p.f.Scopes = append(p.f.Scopes, key.Text+":"+l.Text)
+	}
+	for _, item := range p.root.Get("repositories").Items() {
+		if item.Kind != strictyaml.String || !repositoryForm.MatchString(item.Text) {
+			p.refuse("import-permissions", "repositories", draft.Show(item.Text)+" is no name of a repository", write)
+			continue
+		}
+		p.f.Repositories = append(p.f.Repositories, item.Text)
+	}
+	p.f.TTL = tokenTTL
+}
+
 // permissions says what the grant does not: where a credential works, and what it
 // may do there.
 func (p *policyReader) permissions() {
@@ -201,7 +242,7 @@ func (p *policyReader) permissions() {
 		granted = append(granted, key.Text+": "+p.root.Get("permissions").Items()[i].Text)
 	}
 	if granted != nil {
-		p.notes.Warn("permissions", "import-permissions", "the permissions "+strings.Join(granted, ", ")+" are not carried over: what a credential may do stands at its target", "give the target no more than these")
+		p.notes.Warn("permissions", "import-permissions", "the permissions "+strings.Join(granted, ", ")+" are not carried over: what a credential may do stands at its target", "name a target of type github with --to, which takes them; else give the target no more than these")
 	}
 	var repositories []string
 	for _, item := range p.root.Get("repositories").Items() {

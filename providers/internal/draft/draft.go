@@ -29,6 +29,8 @@ type Document struct {
 	To       string
 	// Resource and TTL are of the grant; "" where it has none.
 	Resource, TTL string
+	// Scopes and Repositories are of the grant too; none where it has none.
+	Scopes, Repositories []string
 	// GrantHints are comment lines below the grant.
 	GrantHints []string
 	Tests      []Test
@@ -144,6 +146,8 @@ func (d Document) YAML() ([]byte, error) {
 	if d.Resource != "" {
 		w.line("    resource: %s", w.quoted("resource", d.Resource))
 	}
+	w.list("repositories", d.Repositories)
+	w.list("scopes", d.Scopes)
 	if d.TTL != "" {
 		w.line("    ttl: %s", w.quoted("ttl", d.TTL))
 	}
@@ -226,6 +230,18 @@ func (w *writer) match(l Line) {
 	}
 	w.comments("  ", comment(l.Comment))
 	w.line("  %s: %s", w.quoted("match", l.Claim), text)
+}
+
+// list writes a list of the grant, or nothing.
+func (w *writer) list(field string, values []string) {
+	if len(values) == 0 {
+		return
+	}
+	quoted := make([]string, len(values))
+	for i, v := range values {
+		quoted[i] = w.quoted(field, v)
+	}
+	w.line("    %s: [%s]", field, strings.Join(quoted, ", "))
 }
 
 func (w *writer) networks(prefixes []string) {
