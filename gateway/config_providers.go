@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"os"
@@ -171,6 +172,7 @@ func (c *checker) file(n *strictyaml.Node, path string) (string, []byte) {
 
 func (c *checker) audiences(n *strictyaml.Node, p IdentityProvider) {
 	node := n.Get("audience")
+	platform, _ := providers.Platform(p.Type)
 	for i, aud := range p.Audience {
 		at := node
 		if items := node.Items(); i < len(items) {
@@ -179,7 +181,9 @@ func (c *checker) audiences(n *strictyaml.Node, p IdentityProvider) {
 		switch {
 		case !exactText(aud):
 			c.r.Error(at, "audience-invalid", at.Show()+" is not an audience", "write the exact text, without spaces and wildcards")
-		case cloudAudience(aud):
+		case platform.SharedAudience != nil && platform.SharedAudience(cmp.Or(p.Issuer, platform.Issuer), aud):
+			c.r.Warn(at, "audience-shared", at.Show()+" is what tokens of this platform are for where their job asks for nothing else: whoever receives one could show it here", "write an audience of this gateway's own, which jobs ask for")
+		case cloudAudience(aud) && !platform.FixedAudience:
 			c.r.Warn(at, "audience-shared", at.Show()+" is a cloud's audience: tokens made for the cloud would be taken here too", "write an audience of this gateway's own")
 		}
 	}

@@ -489,6 +489,37 @@ func TestConfigWarns(t *testing.T) {
 	}
 }
 
+// TestSharedAudiences: the audience that a platform's tokens have where nobody asks
+// for one draws a warning, and one that nobody can choose does not.
+func TestSharedAudiences(t *testing.T) {
+	const (
+		org    = "0b3c6f1e-5f42-4b7a-9d3e-6a1f2c8d7e90"
+		tenant = "https://login.microsoftonline.com/5d1f7c3a-8e24-4b6f-9a0d-2c3e4f5a6b7c/v2.0"
+		bucket = "https://api.bitbucket.org/2.0/workspaces/acme/pipelines-config/identity/oidc"
+	)
+	for name, c := range map[string]struct {
+		settings string
+		want     bool
+	}{
+		"CircleCI, the organization": {"type: circleci, issuer: https://oidc.circleci.com/org/" + org + ", audience: " + org, true},
+		"CircleCI, of its own":       {"type: circleci, issuer: https://oidc.circleci.com/org/" + org + ", audience: https://id.acme.example", false},
+		"Buildkite":                  {"type: buildkite, audience: https://buildkite.com/acme", true},
+		"GitLab":                     {"type: gitlab-ci, audience: https://gitlab.com", true},
+		"GitLab, self-managed":       {"type: gitlab-ci, issuer: https://git.acme.example, audience: https://git.acme.example", true},
+		"GitLab, of its own":         {"type: gitlab-ci, audience: https://id.acme.example", false},
+		"Bitbucket":                  {"type: bitbucket-pipelines, issuer: " + bucket + `, audience: "ari:cloud:bitbucket::workspace/5f9b7a0e-3c2d-4b1a-9f8e-7d6c5b4a3928"`, true},
+		"Azure DevOps":               {"type: azure-devops, issuer: " + tenant + `, audience: "api://AzureADTokenExchange"`, false},
+		"Spacelift":                  {"type: spacelift, issuer: https://acme.app.spacelift.io, audience: acme.app.spacelift.io", false},
+		"env0":                       {"type: env0, audience: https://prod.env0.com", false},
+	} {
+		_, fs := parse(validConfig[:strings.Index(validConfig, "targets:")] + "  other: {" + c.settings + "}\n" + validConfig[strings.Index(validConfig, "targets:"):])
+		got := len(fs) == 1 && fs[0].ID == "audience-shared" && fs[0].Severity == strictyaml.Warning
+		if got != c.want || !c.want && len(fs) > 0 {
+			t.Errorf("%s: %v", name, fs)
+		}
+	}
+}
+
 func TestReferences(t *testing.T) {
 	for _, issuer := range []string{"https://${env:HOST}", "${file:crlf}", "${file:/etc/cambio/crlf}", "\"https://${env:HOST}\""} {
 		c, fs := parse(edit(t, "issuer: https://id.acme.example\nlisten", "issuer: "+issuer+"\nlisten"))

@@ -46,11 +46,14 @@ func Platform() oidc.Platform {
 		},
 		Algs: []string{"RS256"},
 		// A step holds one token from its start, and cannot fetch another one.
-		TokenUse:   trust.OncePerGrant,
-		MaxAge:     time.Hour,
-		Typ:        []string{"jwt"},
-		Workload:   []oidc.Segment{{Claim: "workspaceUuid"}, {Claim: "repositoryUuid"}},
-		Check:      check,
+		TokenUse: trust.OncePerGrant,
+		MaxAge:   time.Hour,
+		Typ:      []string{"jwt"},
+		Workload: []oidc.Segment{{Claim: "workspaceUuid"}, {Claim: "repositoryUuid"}},
+		Check:    check,
+		SharedAudience: func(_, audience string) bool {
+			return strings.HasPrefix(audience, ownAudience)
+		},
 		IssuerForm: regexp.MustCompile(`^https://api\.bitbucket\.org/2\.0/workspaces/[^/?#]+/pipelines-config/identity/oidc$`),
 		Facts: oidc.Facts{
 			Title:    "Bitbucket Pipelines",

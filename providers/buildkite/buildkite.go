@@ -68,11 +68,14 @@ func Platform() oidc.Platform {
 		Issuer: "https://agent.buildkite.com",
 		Algs:   []string{"RS256"},
 		// The agent fetches a fresh one for each exchange.
-		TokenUse:   trust.Once,
-		MaxAge:     time.Hour,
-		Typ:        []string{"jwt"},
-		Workload:   []oidc.Segment{{Claim: "organization_id"}, {Claim: "pipeline_id"}},
-		Check:      check,
+		TokenUse: trust.Once,
+		MaxAge:   time.Hour,
+		Typ:      []string{"jwt"},
+		Workload: []oidc.Segment{{Claim: "organization_id"}, {Claim: "pipeline_id"}},
+		Check:    check,
+		SharedAudience: func(_, audience string) bool {
+			return strings.HasPrefix(audience, "https://buildkite.com/")
+		},
 		IssuerForm: regexp.MustCompile(`^https://agent\.buildkite\.com$`),
 		Facts: oidc.Facts{
 			Title:    "Buildkite",

@@ -72,9 +72,11 @@ func Platform() oidc.Platform {
 		Typ:      []string{"jwt"},
 		Workload: []oidc.Segment{{Claim: "/oidc.circleci.com~1project-id"}},
 		// Sent as a boolean by what is documented, as a text by what others met.
-		BothWays:   []string{sshRerun, "ssh_rerun"},
-		Check:      check,
-		IssuerForm: regexp.MustCompile(`^https://oidc\.circleci\.com/org/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`),
+		BothWays: []string{sshRerun, "ssh_rerun"},
+		Check:    check,
+		// The organization's id, for all who trust CircleCI alike.
+		SharedAudience: func(issuer, audience string) bool { return strings.HasSuffix(issuer, "/org/"+audience) },
+		IssuerForm:     regexp.MustCompile(`^https://oidc\.circleci\.com/org/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`),
 		Facts: oidc.Facts{
 			Title:    "CircleCI",
 			Evidence: oidc.FromDocs,

@@ -3,7 +3,6 @@ package gitlab
 
 import (
 	"errors"
-	"regexp"
 	"strings"
 	"time"
 
@@ -107,13 +106,12 @@ func Platform() oidc.Platform {
 		Issuer: "https://gitlab.com",
 		Algs:   []string{"RS256"},
 		// A job holds its tokens from its start, and cannot fetch another one.
-		TokenUse: trust.OncePerGrant,
-		MaxAge:   24 * time.Hour,
-		Typ:      []string{"jwt"},
-		Workload: []oidc.Segment{{Claim: "namespace_id"}, {Claim: "project_id"}},
-		Check:    check,
-		// A tenant's own instance can have any name, with a path or without.
-		IssuerForm: regexp.MustCompile(`^https://[^/?#]+(/[^?#]*[^/?#])?$`),
+		TokenUse:       trust.OncePerGrant,
+		MaxAge:         24 * time.Hour,
+		Typ:            []string{"jwt"},
+		Workload:       []oidc.Segment{{Claim: "namespace_id"}, {Claim: "project_id"}},
+		Check:          check,
+		SharedAudience: func(issuer, audience string) bool { return audience == issuer },
 		Facts: oidc.Facts{
 			Title:    "GitLab CI/CD",
 			Evidence: oidc.FromSource,

@@ -31,6 +31,13 @@ type Platform struct {
 	// ReservedAudience reports audiences that belong to another service, whose
 	// tokens we must not take. May be nil.
 	ReservedAudience func(issuer, audience string) bool
+	// SharedAudience reports the audiences that its tokens have where the workload
+	// asks for none: whoever receives such a token elsewhere could show it here, which
+	// is worth a warning. May be nil.
+	SharedAudience func(issuer, audience string) bool
+	// FixedAudience says that nobody can choose the audience, so that a warning about
+	// the platform's own would help nobody.
+	FixedAudience bool
 	// LocalIssuer reports issuers that many installations have alike, so that
 	// only pinned keys or a dial rule say which is meant. May be nil.
 	LocalIssuer func(issuer string) bool

@@ -82,7 +82,7 @@ func Platform() oidc.Platform {
 			Title:    "HCP Terraform and Terraform Enterprise",
 			Evidence: oidc.FromDocs,
 			Source:   "https://developer.hashicorp.com/terraform/cloud-docs/dynamic-provider-credentials/workload-identity-tokens",
-			Obtain:   "from `TFC_WORKLOAD_IDENTITY_TOKEN`, in workspaces with `TFC_WORKLOAD_IDENTITY_AUDIENCE`",
+			Obtain:   "from `TFC_WORKLOAD_IDENTITY_TOKEN_CAMBIO`, in workspaces with `TFC_WORKLOAD_IDENTITY_AUDIENCE_CAMBIO`, else from those without `_CAMBIO`",
 			Page:     "hcp-terraform.md",
 			Risks: []string{
 				"A plan runs code that nobody has approved, also of a pull request: pin `terraform_run_phase` to apply, and give plans a trust that reads.",
