@@ -85,7 +85,7 @@ func TestCheck(t *testing.T) {
 		at     time.Time
 		want   string
 	}{
-		"good":      {nil, now, ""},
+		"good":      {nil, now.Add(1500 * time.Millisecond), ""},
 		"not yet":   {nil, now.Add(-2 * time.Hour), "ca-not-yet"},
 		"ended":     {nil, now.AddDate(1, 0, 1), "ca-expired"},
 		"ends soon": {nil, now.AddDate(1, 0, -29), "ca-expires-soon"},
