@@ -17,7 +17,7 @@ func attackIssues() []string { return []string{"1", "2", "3"} }
 func attackMaps() []map[string]func(*testing.T) {
 	return []map[string]func(*testing.T){
 		tokenAttacks(), keyAttacks(), ssrfAttacks(), trustAttacks(),
-		cloudAttacks(), lintAttacks(),
+		cloudAttacks(), platformAttacks(), lintAttacks(),
 		formAttacks(), policyAttacks(), httpAttacks(), journalAttacks(), configAttacks(),
 	}
 }
