@@ -35,11 +35,18 @@ func execCommand(c *common) *cobra.Command {
 in its environment, and nowhere else. For an AWS target the credential is in
 AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN and
 AWS_CREDENTIAL_EXPIRATION instead, and the variables that lead AWS clients to
-another one, such as AWS_PROFILE, are taken away. Signals are passed on; the exit
-status is the command's own. A command that is not there ends with 1 before
-anything is exchanged.`,
+another one, such as AWS_PROFILE, are taken away; for a database it is in PGHOST,
+PGPORT, PGUSER, PGPASSWORD and PGSSLMODE=verify-full (set PGSSLROOTCERT), or in
+MYSQL_HOST, MYSQL_TCP_PORT, MYSQL_USER and MYSQL_PWD (of which mysql takes the user
+by --user alone). --env GH_TOKEN puts a credential that is one text into that
+variable in place of CAMBIO_ACCESS_TOKEN. A certificate is in the files that
+--new-key and --out, or --ssh-key, name. Signals are passed on; the exit status is
+the command's own. A command that is not there ends with 1 before anything is
+exchanged.`,
 		Example: `  cambio exec --to orders-api -- ./report.sh
-  cambio exec --to aws-prod -- aws sts get-caller-identity`,
+  cambio exec --to aws-prod -- aws sts get-caller-identity
+  cambio exec --to github --env GH_TOKEN -- gh release create v1
+  cambio exec --to orders-db -- psql orders`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return &failure{code: exitUsage, err: errors.New("missing command"), next: "cambio exec --to TARGET -- COMMAND"}
@@ -57,7 +64,11 @@ anything is exchanged.`,
 			if err != nil {
 				return err
 			}
-			return c.runChild(cmd.Context(), args, childEnv(os.Environ(), cred))
+			env, err := variables(a.env).childEnv(os.Environ(), cred)
+			if err != nil {
+				return err
+			}
+			return c.runChild(cmd.Context(), args, env)
 		},
 	}
 	a.exchangeFlags(cmd)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -22,15 +23,16 @@ type awsGateway struct {
 	url    string
 	given  int
 	nonces map[string]bool // not yet used
+	others map[string]func(url.Values) (int, map[string]any)
 }
 
 const storyDecision = "0198c2f0-5b1e-7c3a-9d4e-2f6a8b0c1d2e"
 
 // awsgateway: from here on CAMBIO_SERVER is a gateway with the targets aws-prod
 // (give AWS credentials), aws-half (half of them), aws-other (a JWT whatever was
-// asked for) and orders-api (a JWT).
+// asked for) and orders-api (a JWT), and those of otherTargets.
 func startAWSGateway(ts *testscript.TestScript, _ bool, _ []string) {
-	g := &awsGateway{nonces: map[string]bool{}}
+	g := &awsGateway{nonces: map[string]bool{}, others: otherTargets()}
 	server := httptest.NewServer(g)
 	g.url = server.URL
 	ts.Defer(server.Close)
@@ -72,6 +74,9 @@ func (g *awsGateway) token(r *http.Request) (int, map[string]any) {
 	}
 	delete(g.nonces, nonce)
 	target, kind := r.PostForm.Get("audience"), r.PostForm.Get("requested_token_type")
+	if give, ok := g.others[target]; ok {
+		return give(r.PostForm)
+	}
 	if target == "orders-api" || target == "aws-other" {
 		if kind == client.TypeAWS && target == "orders-api" {
 			return http.StatusBadRequest, map[string]any{
