@@ -48,6 +48,7 @@ func environment() [][2]string {
 		{"CAMBIO_SERVER", "as `--server`"},
 		{"CAMBIO_TOKEN", "the workload's token"},
 		{"CAMBIO_TOKEN_FILE", "file that holds it"},
+		{"CAMBIO_AWS_IDENTITY", "`1`: show the role of AWS whose keys are in the environment, before all but the two above; `0`: never show one"},
 		{"GITHUB_ACTIONS", "with `ACTIONS_ID_TOKEN_REQUEST_URL` and `ACTIONS_ID_TOKEN_REQUEST_TOKEN`: set by GitHub in a job"},
 		{"GITLAB_CI", "as `CIRCLECI`, `BUILDKITE`, `BITBUCKET_BUILD_NUMBER`, `TF_BUILD`, `TFC_RUN_ID`, `TF_VAR_spacelift_run_id`, `ENV0_ENVIRONMENT_ID`, `CF_BUILD_ID`, `SEMAPHORE`, `VERCEL`, `FLY_MACHINE_ID`: set by a platform in a workload of its own, with what leads to the token"},
 		{"IDENTITY_ENDPOINT", "with `IDENTITY_HEADER`: set by a service of Azure; `AZURE_CLIENT_ID` chooses among several identities"},

@@ -90,7 +90,7 @@ func Platform() oidc.Platform {
 		Facts: oidc.Facts{
 			Title: "Azure (managed identities, Entra applications)", Evidence: oidc.FromDocs, Page: "azure-workloads.md",
 			Source: "https://learn.microsoft.com/en-us/entra/identity-platform/access-token-claims-reference; xms_mirid as smallstep/certificates authority/provisioner/azure.go reads it",
-			Obtain: "reads the file or the variable that it is pointed to; the metadata service's token is fetched beside it",
+			Obtain: "asks the service's identity endpoint, or the machine's metadata server, for the audience that it is given",
 			Risks: []string{
 				"The keys are those of all tenants: the issuer names the tenant, and `tid` is compared with it.",
 				"A token works until it ends, up to 24 hours: Azure hands out the same one again and again, so that it cannot be held to one use.",
