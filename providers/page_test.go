@@ -187,6 +187,9 @@ func section(b *bytes.Buffer, name string, p oidc.Platform) {
 	for _, guarded := range slices.Sorted(maps.Keys(p.Guarded)) {
 		line("Refused unless match names it", "`"+guarded+"`: "+strings.Join(p.Guarded[guarded], ", "))
 	}
+	for _, claim := range slices.Sorted(maps.Keys(p.Implied)) {
+		line("Unless match pins `"+claim+"`", "`"+p.Implied[claim]+"`")
+	}
 	for _, risk := range p.Facts.Risks {
 		fmt.Fprintf(b, "- %s\n", risk)
 	}
