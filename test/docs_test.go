@@ -244,7 +244,7 @@ func TestConfigurationIsDocumented(t *testing.T) {
 	text := document(t, "docs/reference/configuration.md")
 	headings := map[string]string{
 		"TLS": "tls", "Redis": "redis", "Journal": "journal", "Limits": "limits", "IdentityProvider": "identity_providers.NAME",
-		"DeclaredClaim": "identity_providers.NAME.claims.NAME", "Target": "targets.NAME",
+		"DeclaredClaim": "identity_providers.NAME.claims.NAME", "TokenReview": "identity_providers.NAME.token_review", "Target": "targets.NAME",
 	}
 	sameNames(t, "the headings of configuration.md", keysOf(headings), keysOf(schema.Defs))
 	sameNames(t, "configuration.md, top level", keysOf(rows(t, section(text, "Top level"))), keysOf(schema.Properties))
