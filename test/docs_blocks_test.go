@@ -33,6 +33,9 @@ targets:
   orders-api: {type: jwt, audience: "https://orders.acme.example"}
   billing-api: {type: jwt, audience: "https://billing.acme.example"}
   aws-prod: {type: aws, account: "111122223333", region: eu-central-1}
+  entra: {type: azure, tenant: aaaaaaaa-0000-1111-2222-bbbbbbbbbbbb}
+  vault: {type: vault, server: "https://vault.acme.example:8200", audience: "https://vault.acme.example"}
+  partner: {type: oauth, token_url: "https://login.partner.example/oauth/token", audience: "https://login.partner.example"}
 `
 
 // docsFile stands for any file that a configuration in a document names.
@@ -43,7 +46,7 @@ func docsFile(name string) ([]byte, error) {
 	if strings.Contains(name, "password") {
 		return []byte("secret"), nil
 	}
-	return nil, os.ErrNotExist
+	return docsAuthority(name)
 }
 
 // docsVariable stands for any secret that comes from the environment.
