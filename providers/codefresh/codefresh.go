@@ -15,8 +15,8 @@ import (
 // Platform is configuration type codefresh. One issuer speaks for all accounts;
 // account_id and pipeline_id are ids that Codefresh gives and never gives again.
 //
-// The audience is Codefresh's own and the same for every relying party, so a token
-// that was shown to one of them could be shown to us: see [oidc.Facts].
+// A build may ask for any audience. Without one a token's audience is Codefresh's own,
+// which every relying party shares.
 func Platform() oidc.Platform {
 	text := trust.Claim{Type: trust.StringClaim}
 	always := trust.Claim{Type: trust.StringClaim, Always: true}
@@ -49,7 +49,7 @@ func Platform() oidc.Platform {
 			},
 			Sample: map[string]any{
 				"iss":           "https://oidc.codefresh.io",
-				"aud":           "https://g.codefresh.io",
+				"aud":           "https://id.acme.example",
 				"sub":           "account:5f30ebd30312313ae7f17948:pipeline:64f0c40800aafd14555663aa:scm_repo_url:https://github.com/acme/payments:scm_user_name:octocat:scm_ref:main",
 				"iat":           int64(1795320000),
 				"exp":           int64(1795320300),
@@ -75,11 +75,11 @@ func Platform() oidc.Platform {
 		Facts: oidc.Facts{
 			Title:    "Codefresh",
 			Evidence: oidc.FromDocs,
-			Source:   "https://github.com/codefresh-io/docs.codefresh.io/blob/007f61c028b49e21f6442e7c0d660d4f7f4bd455/_docs/integrations/oidc-pipelines.md",
+			Source:   "https://github.com/codefresh-io/docs.codefresh.io/blob/007f61c028b49e21f6442e7c0d660d4f7f4bd455/_docs/integrations/oidc-pipelines.md; how it is asked: https://github.com/codefresh-io/steps/blob/220dd4489dc09084bf3e86b1ae9908d30a8c36ec/incubating/obtain-oidc-id-token/step.yaml",
 			Obtain:   "Asks CF_OIDC_REQUEST_URL with CF_OIDC_REQUEST_TOKEN, both of which each build has.",
 			Page:     "codefresh.md",
 			Risks: []string{
-				"The audience is the same for every relying party (https://g.codefresh.io): whoever else is shown a token can show it here within five minutes.",
+				"The default audience (https://g.codefresh.io) is the same for every relying party: take tokens of your own audience only.",
 				"A build of a pull request has the same ids, and scm_ref is the branch that its author named: it differs by scm_pull_request_target_branch alone.",
 				"scm_ref has no refs/ before it, so that a branch and a tag look alike.",
 			},
