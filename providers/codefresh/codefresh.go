@@ -76,7 +76,7 @@ func Platform() oidc.Platform {
 			Title:    "Codefresh",
 			Evidence: oidc.FromDocs,
 			Source:   "https://github.com/codefresh-io/docs.codefresh.io/blob/007f61c028b49e21f6442e7c0d660d4f7f4bd455/_docs/integrations/oidc-pipelines.md; how it is asked: https://github.com/codefresh-io/steps/blob/220dd4489dc09084bf3e86b1ae9908d30a8c36ec/incubating/obtain-oidc-id-token/step.yaml",
-			Obtain:   "Asks CF_OIDC_REQUEST_URL with CF_OIDC_REQUEST_TOKEN, both of which each build has.",
+			Obtain:   "from `CF_OIDC_REQUEST_URL` with `CF_OIDC_REQUEST_TOKEN`, which each build has, for each exchange",
 			Page:     "codefresh.md",
 			Risks: []string{
 				"The default audience (https://g.codefresh.io) is the same for every relying party: take tokens of your own audience only.",

@@ -73,7 +73,7 @@ func Platform() oidc.Platform {
 			Title:    "Fly.io",
 			Evidence: oidc.FromDocs,
 			Source:   "https://fly.io/docs/reference/openid-connect/",
-			Obtain:   "Asks the machine's own socket, /.fly/api.",
+			Obtain:   "from the machine's own socket, `/.fly/api`, for each exchange",
 			Page:     "fly-io.md",
 			Risks: []string{
 				"All machines of an app are one workload; image_digest tells what one of them runs.",

@@ -98,7 +98,7 @@ func Platform() oidc.Platform {
 			Title:    "Harness",
 			Evidence: oidc.FromDocs,
 			Source:   "https://developer.harness.io/harness-platform/use-harness-platform/pipelines/workload-identity/token-claims-reference",
-			Obtain:   "The step puts the token that Harness gave it into CAMBIO_TOKEN.",
+			Obtain:   "from `CAMBIO_TOKEN`, where the step puts the token that Harness gave it",
 			Page:     "harness.md",
 			Risks: []string{
 				"Identifiers of organizations, projects and pipelines are chosen by people, and can be used again after a deletion.",

@@ -51,7 +51,7 @@ func Platform() oidc.Platform {
 			Title:    "Jenkins",
 			Evidence: oidc.FromSource,
 			Source:   "https://github.com/jenkinsci/oidc-provider-plugin (IdTokenCredentials.java, config/IdTokenConfiguration.java)",
-			Obtain:   "The pipeline binds the credential to CAMBIO_TOKEN, or to CAMBIO_TOKEN_FILE.",
+			Obtain:   "from `CAMBIO_TOKEN` or `CAMBIO_TOKEN_FILE`, which the pipeline binds the credential to",
 			Page:     "jenkins.md",
 			Risks: []string{
 				"sub is the job's URL, a name: who may delete and create jobs in the folder may take it over.",

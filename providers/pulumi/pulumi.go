@@ -89,7 +89,7 @@ func Platform() oidc.Platform {
 			Title:    "Pulumi ESC",
 			Evidence: oidc.FromDocs,
 			Source:   "https://www.pulumi.com/docs/esc/guides/configuring-oidc/custom-audience/",
-			Obtain:   "The environment puts the token of fn::open::oidc into CAMBIO_TOKEN.",
+			Obtain:   "from `CAMBIO_TOKEN`, where the environment puts the token of `fn::open::oidc`",
 			Page:     "pulumi.md",
 			Risks: []string{
 				"Whoever may open the environment has its tokens; root_env_id says through which one.",

@@ -109,7 +109,7 @@ func Platform() oidc.Platform {
 			Title:    "Semaphore",
 			Evidence: oidc.FromSource,
 			Source:   "https://github.com/semaphoreio/semaphore (zebra, job_request_factory/open_id_connect.ex; secrethub, open_id_connect/jwt.ex; docs/docs/reference/openid.md)",
-			Obtain:   "The variable CAMBIO_TOKEN of an oidc_tokens block, else SEMAPHORE_OIDC_TOKEN, whose audience is the organization's URL.",
+			Obtain:   "from `CAMBIO_TOKEN`, an entry of the job's `oidc_tokens`, else from `SEMAPHORE_OIDC_TOKEN`",
 			Page:     "semaphore.md",
 			Risks: []string{
 				"Of a pull request, branch is the branch that it wants to be merged into: match ref or ref_type.",

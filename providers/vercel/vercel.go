@@ -69,7 +69,7 @@ func Platform() oidc.Platform {
 			Title:    "Vercel",
 			Evidence: oidc.FromSource,
 			Source:   "https://www.npmjs.com/package/@vercel/oidc (4.0.9), https://vercel.com/docs/oidc/reference",
-			Obtain:   "Exchanges VERCEL_OIDC_TOKEN for one of the gateway's audience at https://oidc.vercel.com/~token.",
+			Obtain:   "exchanges `VERCEL_OIDC_TOKEN` at https://oidc.vercel.com/~token for one of the gateway's audience",
 			Page:     "vercel.md",
 			Risks: []string{
 				"Without environment, a preview of any branch would be taken for production: preview and development are refused unless match names them.",
