@@ -31,7 +31,10 @@ func openRing(ctx context.Context, store *keystore.Files, now time.Time, rand io
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
 		err = fmt.Errorf("there are none, and none can be made here: start the gateway once where the folder can be written, and bring all its files here: %w", err)
 	}
-	return ring, err
+	if err != nil {
+		return ring, err
+	}
+	return store.Load(ctx) // as every later start has it, and other replicas
 }
 
 // keyRecords are the journal's records of a ring: each names the public key, so
