@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"cambio/providers/gitlab"
+	"cambio/providers/oidc"
 	"cambio/providers/providertest"
 	"cambio/trust"
 )
@@ -14,7 +15,7 @@ import (
 // TestCheck: sub must agree with the claims that it repeats, whatever it is made
 // of, and paths with each other.
 func TestCheck(t *testing.T) {
-	platform := gitlab.Platform()
+	platform := current()
 	for name, c := range map[string]struct {
 		change map[string]any // nil takes a claim away
 		ok     bool
@@ -71,6 +72,15 @@ func fork(more map[string]any) map[string]any {
 	}
 	maps.Copy(claims, more)
 	return claims
+}
+
+// current is the platform with a sample that has what GitLab sends since 18.4.
+func current() oidc.Platform {
+	p := gitlab.Platform()
+	maps.Copy(p.Sample, map[string]any{
+		"job_project_id": "41881900", "job_project_path": "acme/payments", "job_namespace_id": "9919", "job_namespace_path": "acme",
+	})
+	return p
 }
 
 // old takes the claims away that GitLab sends since 18.4.
@@ -135,7 +145,7 @@ func TestForks(t *testing.T) {
 		"a group called as the end of ours": {parent, map[string]any{"project_id": "1", "project_path": "evil/acme/payments", "namespace_path": "evil/acme", "sub": "project_path:evil/acme/payments"}, trust.ReasonConditionFalse},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := providertest.Documents{Platform: gitlab.Platform()}
+			d := providertest.Documents{Platform: current()}
 			if got := d.Decide(t, c.match, c.claims); got != c.want {
 				t.Errorf("got %q, want %q", got, c.want)
 			}

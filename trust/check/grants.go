@@ -27,7 +27,7 @@ func (l *linter) grants(r *report, f *facts) {
 					"match "+strings.Join(f.provider.Platform.Gates, " or "))
 			}
 		}
-		if g.TTL > longTTL {
+		if g.TTL > max(longTTL, g.MinTTL) { // what the target issues at least, nobody can shorten
 			at := g.TTLAt
 			if at.Line == 0 {
 				at = g.At
