@@ -306,7 +306,7 @@ const (
 // The findings are all there are, warnings too. With an error among them the
 // Config is zero. No finding shows the value of a variable or a secret.
 func ParseConfig(file string, src []byte, env func(string) (string, bool), readFile func(string) ([]byte, error)) (Config, strictyaml.Findings) {
-	root, findings := strictyaml.Inspect(file, src)
+	root, findings := strictyaml.InspectConfig(file, src)
 	var r strictyaml.Reporter
 	r.Add(findings...)
 	if root == nil {

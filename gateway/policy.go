@@ -18,8 +18,13 @@ import (
 // World is what documents may refer to in this configuration.
 func World(c Config) trust.World {
 	w := trust.World{Providers: map[string]trust.Provider{}, Targets: map[string]trust.Target{}, TrustDomain: c.TrustDomain}
+	platforms := map[string]oidc.Platform{} // one of each type: a thousand providers share it
 	for name, p := range c.IdentityProviders {
-		platform, _ := providers.Platform(p.Type)
+		platform, made := platforms[p.Type]
+		if !made {
+			platform, _ = providers.Platform(p.Type)
+			platforms[p.Type] = platform
+		}
 		known := worldProvider(p, platform)
 		known.WorkloadID = func(claims map[string]any) (string, error) {
 			return oidc.WorkloadOf(c.TrustDomain, p.provider(name), platform, claims)

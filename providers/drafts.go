@@ -63,5 +63,6 @@ func LookUp(platform, workload string) (string, error) {
 // Workloads are the ids of all workloads of an identity provider whose claims are
 // pinned so, see [oidc.Workloads].
 func Workloads(trustDomain string, p oidc.Provider, pins map[string][]any) ([]string, error) {
-	return oidc.Workloads(trustDomain, p, Platforms()[p.Type], pins)
+	platform, _ := Platform(p.Type)
+	return oidc.Workloads(trustDomain, p, platform, pins)
 }

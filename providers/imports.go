@@ -157,7 +157,7 @@ func audience(f draft.Foreign, chosen bool, notes *draft.Notes) {
 
 // finish adds what holds of every document alike.
 func finish(d *draft.Document, f draft.Foreign, platform string) {
-	table := Platforms()[platform]
+	table, _ := Platform(platform)
 	d.When = append(d.When, f.When...)
 	for _, path := range f.Present {
 		claim := draft.Pointer(path)

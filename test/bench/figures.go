@@ -52,6 +52,7 @@ type figures struct {
 	aws     awsFigures
 	stalled stalledFigures
 	tools   toolFigures
+	many    manyFigures
 
 	resident int64 // with someTrusts and manyTokens
 	started  time.Duration
@@ -143,6 +144,8 @@ func (f *figures) printGates(out io.Writer) bool {
 		{"check and test of 10,000 documents, s", f.tools.Check, maxCheckSecs},
 		{"20 invariants over 1,000 trusts, s", f.tools.Prove, maxProveSecs},
 		{"1,000,000 decisions judged again, s", f.tools.Backtest, maxJudgeSecs},
+		{"start with 1,000 identity providers, s", f.many.Started, maxManySeconds},
+		{"their fetches at once", float64(f.many.Flights), maxManyFlights},
 		{"resident memory, MB", float64(f.resident) / (1 << 20), maxResidentMB},
 	} {
 		verdict := "PASS"
@@ -169,7 +172,7 @@ func (f *figures) write(file string) error {
 		return out
 	}
 	b, err := json.MarshalIndent(map[string]any{
-		"embedded": rows(embedded), "redis": rows(withRedis), "parts": f.parts, "aws": f.aws, "stalled": f.stalled, "tools": f.tools,
+		"embedded": rows(embedded), "redis": rows(withRedis), "parts": f.parts, "aws": f.aws, "stalled": f.stalled, "tools": f.tools, "providers": f.many,
 		"decision_ns": map[string]float64{
 			strconv.Itoa(fewTrusts): f.few, strconv.Itoa(mostTrusts): f.most, strconv.Itoa(mostTrusts) + "_one_owner": f.shared,
 		},

@@ -27,15 +27,15 @@ const (
 // footprint measures the start with many trusts, and memory by trusts and
 // remembered tokens. Where a figure is timed, the best of three counts.
 func (b *bench) footprint(ctx context.Context, f *figures) error {
-	empty, _, err := b.idle(ctx, "small", someTrusts, 0, 1)
+	empty, _, err := b.idle(ctx, setup{name: "small", trusts: someTrusts}, 0, 1)
 	if err != nil {
 		return err
 	}
-	full, _, err := b.idle(ctx, "remembering", someTrusts, manyTokens, 1)
+	full, _, err := b.idle(ctx, setup{name: "remembering", trusts: someTrusts}, manyTokens, 1)
 	if err != nil {
 		return err
 	}
-	large, started, err := b.idle(ctx, "large", manyTrusts, 0, 3)
+	large, started, err := b.idle(ctx, setup{name: "large", trusts: manyTrusts}, 0, 3)
 	if err != nil {
 		return err
 	}
@@ -47,8 +47,8 @@ func (b *bench) footprint(ctx context.Context, f *figures) error {
 
 // idle starts a gateway, some times over, and returns its resident memory after
 // a collection and the shortest start.
-func (b *bench) idle(ctx context.Context, name string, trusts, tokens, times int) (int64, time.Duration, error) {
-	dir, err := b.folder(setup{name: name, trusts: trusts})
+func (b *bench) idle(ctx context.Context, s setup, tokens, times int) (int64, time.Duration, error) {
+	dir, err := b.folder(s)
 	if err != nil {
 		return 0, 0, err
 	}

@@ -36,6 +36,8 @@ const (
 	goalFloorRatio   = 0.6  // floor CPU over ours, reported either way
 	maxDecisionRatio = 1.5  // 100,000 trusts over 10
 	maxStartSeconds  = 2.0  // with 10,000 trusts
+	maxManySeconds   = 1.0  // with 1,000 identity providers
+	maxManyFlights   = 32   // fetches at once, of all providers together
 	maxResidentMB    = 60   // with 1,000 trusts and 100,000 remembered tokens
 )
 
@@ -108,6 +110,10 @@ func measure(ctx context.Context, dir, profiles string, out io.Writer) error {
 		return fmt.Errorf("start and memory: %w", err)
 	}
 	f.printFootprint(out)
+	if err := b.many(ctx, f); err != nil {
+		return fmt.Errorf("many identity providers: %w", err)
+	}
+	f.printMany(out)
 	if err := decisions(b, f); err != nil {
 		return fmt.Errorf("decisions: %w", err)
 	}

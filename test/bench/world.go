@@ -50,6 +50,8 @@ type setup struct {
 	server  string // lines at the top level
 	targets string // lines below targets
 	grants  string // items of each trust's grants; default: usualGrant
+
+	providers string // lines below identity_providers
 }
 
 // folder makes the configuration and the trusts of one server. The clock skew is
@@ -68,9 +70,9 @@ limits: {per_address: none, per_workload: none}
     audience: %s
     clock_skew: 1s
     jwks_file: ../jwks.json
-targets:
+%stargets:
   %s: {type: jwt, audience: %s, max_ttl: 1h}
-%s`, ours, s.server, ours, target, targetAud, s.targets)
+%s`, ours, s.server, ours, s.providers, target, targetAud, s.targets)
 	if err := os.WriteFile(filepath.Join(dir, "cambio.yaml"), []byte(config), 0o600); err != nil {
 		return "", err
 	}

@@ -23,6 +23,9 @@ const (
 	// maxWeight bounds the values of a document before the library makes a node
 	// of each: 16,384 nodes of both trees take about 6 MB.
 	maxWeight = 16 << 10
+	// maxConfigWeight is that of the operator's own configuration, which a thousand
+	// identity providers fill.
+	maxConfigWeight = 64 << 10
 	// maxName bounds a map's name; every message about a value repeats it.
 	maxName = 256
 )
@@ -42,11 +45,19 @@ func Parse(file string, src []byte) (*Node, Findings) {
 // is for checking on, never for use.
 func Inspect(file string, src []byte) (*Node, Findings) {
 	var r Reporter
-	n := inspect(file, src, &r)
+	n := inspect(file, src, maxWeight, &r)
 	return n, r.Findings()
 }
 
-func inspect(file string, src []byte, r *Reporter) *Node {
+// InspectConfig is [Inspect] for a file that only the operator writes. It may have
+// four times as many values.
+func InspectConfig(file string, src []byte) (*Node, Findings) {
+	var r Reporter
+	n := inspect(file, src, maxConfigWeight, &r)
+	return n, r.Findings()
+}
+
+func inspect(file string, src []byte, most int, r *Reporter) *Node {
 	refuse := func(id, message, fix string) *Node {
 		r.Add(Finding{ID: id, Severity: Error, File: file, Line: 1, Column: 1, Message: message, Fix: fix})
 		return nil
@@ -55,8 +66,8 @@ func inspect(file string, src []byte, r *Reporter) *Node {
 		return refuse("yaml-too-large", fmt.Sprintf("the file has %d bytes, more than %d", len(src), maxBytes), "split it")
 	}
 	src = bytes.TrimPrefix(src, []byte("\ufeff"))
-	if weigh(src) > maxWeight {
-		return refuse("yaml-too-many-values", fmt.Sprintf("the file has more values than %d", maxWeight/2), "split it")
+	if weigh(src) > most {
+		return refuse("yaml-too-many-values", fmt.Sprintf("the file has more values than %d", most/2), "split it")
 	}
 	doc := &document{file: file, src: src, lines: []int{0}}
 	for i, c := range src {
