@@ -187,6 +187,11 @@ func normalise(v url.Values) (form, error) {
 	for _, name := range g.required {
 		f.values[name] = v[name]
 	}
+	if f.subjectType != exchange.SubjectJWT {
+		// The library knows tokens alone; what is shown, and how it is read, goes to the
+		// exchange past it.
+		f.values.Set("subject_token_type", typeJWT)
+	}
 	return f, nil
 }
 
