@@ -317,12 +317,13 @@ func writeVectors(t *testing.T) {
 func writeSampled(expect func(name, platform string, want trust.Reason, kv ...any)) {
 	const invalid, workload = trust.ReasonClaimInvalid, trust.ReasonWorkloadClaim
 
-	expect("gitlab", "gitlab-ci", "")
-	expect("gitlab-before-18-2-2", "gitlab-ci", "", "job_project_id", nil, "job_project_path", nil, "job_namespace_id", nil, "job_namespace_path", nil)
+	job := []any{"job_project_id", "41881900", "job_project_path", "acme/payments", "job_namespace_id", "9919", "job_namespace_path", "acme"}
+	expect("gitlab", "gitlab-ci", "", job...)
+	expect("gitlab-before-18-2-2", "gitlab-ci", "")
 	expect("gitlab-customised", "gitlab-ci", "", "sub", "job_project_path:acme/else")
 	expect("gitlab-path-alone", "gitlab-ci", "", "sub", "project_path:acme/payments")
-	expect("gitlab-fork", "gitlab-ci", "", "project_id", "66", "project_path", "mallory/payments", "namespace_id", "6", "namespace_path", "mallory",
-		"sub", "project_path:mallory/payments:ref_type:branch:ref:main", "pipeline_source", "merge_request_event") // a trust refuses it
+	expect("gitlab-fork", "gitlab-ci", "", append(job, "project_id", "66", "project_path", "mallory/payments", "namespace_id", "6", "namespace_path", "mallory",
+		"sub", "project_path:mallory/payments:ref_type:branch:ref:main", "pipeline_source", "merge_request_event")...) // a trust refuses it
 	expect("gitlab-other-project", "gitlab-ci", invalid, "sub", "project_path:acme/evil:ref_type:branch:ref:main")
 	expect("gitlab-other-ref", "gitlab-ci", invalid, "sub", "project_path:acme/payments:ref_type:branch:ref:evil")
 	expect("gitlab-other-namespace", "gitlab-ci", invalid, "namespace_path", "evil")
