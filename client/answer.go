@@ -175,10 +175,7 @@ func parseCredential(a answer, r Request) (Credential, error) {
 	if r.Type != "" && c.IssuedTokenType != r.Type {
 		return Credential{}, errors.New("malformed answer: it issued another type than was asked for")
 	}
-	if err := c.structure(m["credentials"], r); err != nil {
-		return Credential{}, err
-	}
-	return c, nil
+	return c.structure(m["credentials"], r)
 }
 
 // parseRefusal takes any other answer apart. It never fails: what is not a

@@ -26,7 +26,7 @@ const flySocket = "/.fly/api"
 
 // vercelExchange is where Vercel swaps a workload's token for one of another
 // audience.
-const vercelExchange = "https://oidc.vercel.com/~token" //nolint:gosec // a URL
+const vercelExchange = "https://oidc.vercel.com/~token"
 
 // circleCI asks the job's own command for a token of the gateway's audience. Where
 // it is not there, the token of the job has the organization's id as its audience.

@@ -68,14 +68,20 @@ func TestDetectPlatforms(t *testing.T) {
 	}{
 		{"GitLab CI", map[string]string{"GITLAB_CI": "true", "CAMBIO_TOKEN": token}, nil, nil, nil, "environment", "CAMBIO_TOKEN", false},
 		{
-			"CircleCI", map[string]string{"CIRCLECI": "true", "CIRCLE_OIDC_TOKEN_V2": "canary.x.y"}, nil, nil,
-			[]string{"circleci", "run", "oidc", "get", "--claims", `{"aud":"https://id.acme.example"}`, token + "\n"}, "CircleCI", "circleci run oidc get", true,
+			"CircleCI",
+			map[string]string{"CIRCLECI": "true", "CIRCLE_OIDC_TOKEN_V2": "canary.x.y"},
+			nil, nil,
+			[]string{"circleci", "run", "oidc", "get", "--claims", `{"aud":"https://id.acme.example"}`, token + "\n"},
+			"CircleCI", "circleci run oidc get", true,
 		},
 		{"CircleCI without the command", map[string]string{"CIRCLECI": "true", "CIRCLE_OIDC_TOKEN_V2": token}, nil, nil, []string{}, "CircleCI", "circleci run oidc get", true},
 		{"CircleCI where nothing is run", map[string]string{"CIRCLECI": "true", "CIRCLE_OIDC_TOKEN_V2": token}, nil, nil, nil, "CircleCI", "CIRCLE_OIDC_TOKEN_V2", false},
 		{
-			"Buildkite", map[string]string{"BUILDKITE": "true"}, nil, nil,
-			[]string{"buildkite-agent", "oidc", "request-token", "--audience", audience, "--claim", "organization_id,pipeline_id", token}, "Buildkite", "buildkite-agent oidc request-token", true,
+			"Buildkite",
+			map[string]string{"BUILDKITE": "true"},
+			nil, nil,
+			[]string{"buildkite-agent", "oidc", "request-token", "--audience", audience, "--claim", "organization_id,pipeline_id", token},
+			"Buildkite", "buildkite-agent oidc request-token", true,
 		},
 		{"Bitbucket Pipelines", map[string]string{"BITBUCKET_BUILD_NUMBER": "7", "BITBUCKET_STEP_OIDC_TOKEN": token}, nil, nil, nil, "Bitbucket Pipelines", "BITBUCKET_STEP_OIDC_TOKEN", false},
 		{
@@ -84,7 +90,8 @@ func TestDetectPlatforms(t *testing.T) {
 				"AZURESUBSCRIPTION_SERVICE_CONNECTION_ID": "c0ffee00-0000-4000-8000-000000000001",
 			}, nil, &asked{
 				http.MethodPost, "https://dev.example/acme/_apis/oidctoken?api-version=7.1&serviceConnectionId=c0ffee00-0000-4000-8000-000000000001",
-				map[string]string{"Authorization": "Bearer canary", "Content-Type": "application/json", "X-Tfs-Fedauthredirect": "Suppress"}, "", `{"oidcToken":"` + token + `"}`,
+				map[string]string{"Authorization": "Bearer canary", "Content-Type": "application/json", "X-Tfs-Fedauthredirect": "Suppress"},
+				"", `{"oidcToken":"` + token + `"}`,
 			}, nil, "Azure DevOps", "dev.example", false,
 		},
 		{"HCP Terraform", map[string]string{"TFC_RUN_ID": "run-1", "TFC_WORKLOAD_IDENTITY_TOKEN": token, "TFC_WORKLOAD_IDENTITY_TOKEN_VAULT": "vault.x.y"}, nil, nil, nil, "HCP Terraform", "TFC_WORKLOAD_IDENTITY_TOKEN", false},
@@ -95,7 +102,8 @@ func TestDetectPlatforms(t *testing.T) {
 		{
 			"Codefresh", map[string]string{"CF_BUILD_ID": "1", "CF_OIDC_REQUEST_URL": "https://oidc.codefresh.example/token", "CF_OIDC_REQUEST_TOKEN": "canary"}, nil, &asked{
 				http.MethodGet, "https://oidc.codefresh.example/token?audience=https%3A%2F%2Fid.acme.example",
-				map[string]string{"Authorization": "canary"}, "", `{"id_token":"` + token + `"}`,
+				map[string]string{"Authorization": "canary"},
+				"", `{"id_token":"` + token + `"}`,
 			}, nil, "Codefresh", "oidc.codefresh.example", true,
 		},
 		{"Semaphore", map[string]string{"SEMAPHORE": "true", "SEMAPHORE_OIDC_TOKEN": token}, nil, nil, nil, "Semaphore", "SEMAPHORE_OIDC_TOKEN", false},
@@ -103,19 +111,22 @@ func TestDetectPlatforms(t *testing.T) {
 		{
 			"Vercel", map[string]string{"VERCEL": "1", "VERCEL_OIDC_TOKEN": "Zm9v.YmFy.YmF6"}, nil, &asked{
 				http.MethodPost, "https://oidc.vercel.com/~token",
-				map[string]string{"Content-Type": "application/json"}, `{"aud":"https://id.acme.example","token":"Zm9v.YmFy.YmF6"}`, `{"token":"` + token + `"}`,
+				map[string]string{"Content-Type": "application/json"},
+				`{"aud":"https://id.acme.example","token":"Zm9v.YmFy.YmF6"}`, `{"token":"` + token + `"}`,
 			}, nil, "Vercel", "VERCEL_OIDC_TOKEN", true,
 		},
 		{
 			"an Azure service", map[string]string{"IDENTITY_ENDPOINT": "http://127.0.0.1:41056/msi/token", "IDENTITY_HEADER": "canary"}, nil, &asked{
 				http.MethodGet, "http://127.0.0.1:41056/msi/token?api-version=2019-08-01&resource=https%3A%2F%2Fid.acme.example",
-				map[string]string{"X-Identity-Header": "canary"}, "", `{"access_token":"` + token + `","expires_on":"1","resource":"r","token_type":"Bearer"}`,
+				map[string]string{"X-Identity-Header": "canary"},
+				"", `{"access_token":"` + token + `","expires_on":"1","resource":"r","token_type":"Bearer"}`,
 			}, nil, "Azure managed identity", "127.0.0.1:41056", false,
 		},
 		{
 			"an Azure service with two identities", map[string]string{"IDENTITY_ENDPOINT": "http://169.254.129.4:8081/msi/token?x=1", "IDENTITY_HEADER": "canary", "AZURE_CLIENT_ID": "c1"}, nil, &asked{
 				http.MethodGet, "http://169.254.129.4:8081/msi/token?api-version=2019-08-01&client_id=c1&resource=https%3A%2F%2Fid.acme.example&x=1",
-				map[string]string{"X-Identity-Header": "canary"}, "", `{"access_token":"` + token + `"}`,
+				map[string]string{"X-Identity-Header": "canary"},
+				"", `{"access_token":"` + token + `"}`,
 			}, nil, "Azure managed identity", "169.254.129.4:8081", false,
 		},
 	} {
@@ -215,7 +226,8 @@ func TestDetectAzureMachine(t *testing.T) {
 	}{
 		"system-assigned": {nil, "169.254.169.254", "api-version=2018-02-01&resource=https%3A%2F%2Fid.acme.example", http.StatusOK, `{"access_token":"` + token + `"}`, true, false},
 		"by its id": {
-			map[string]string{"AZURE_CLIENT_ID": "c1", "AZURE_POD_IDENTITY_AUTHORITY_HOST": "http://127.0.0.1:9000"}, "127.0.0.1:9000",
+			map[string]string{"AZURE_CLIENT_ID": "c1", "AZURE_POD_IDENTITY_AUTHORITY_HOST": "http://127.0.0.1:9000"},
+			"127.0.0.1:9000",
 			"api-version=2018-02-01&client_id=c1&resource=https%3A%2F%2Fid.acme.example", http.StatusOK, `{"access_token":"` + token + `"}`, true, false,
 		},
 		"no identity": {nil, "169.254.169.254", "api-version=2018-02-01&resource=https%3A%2F%2Fid.acme.example", http.StatusBadRequest, `{"error":"canary"}`, false, true},

@@ -10,8 +10,6 @@ import (
 
 // The Request.Type, and the Credential.IssuedTokenType, of what is no single text,
 // beside TypeAWS.
-//
-//nolint:gosec // names of token types, no credentials
 const (
 	TypeDatabase = "urn:cambio:token-type:database-credentials"
 	TypeX509     = "urn:cambio:token-type:x509-certificate"
@@ -21,7 +19,7 @@ const (
 // structure takes a credential that is no single text apart. It comes in two forms,
 // an object and the same as a string, which must agree, because one reader takes
 // this one and another reader that.
-func (c *Credential) structure(object []byte, r Request) error {
+func (c Credential) structure(object []byte, r Request) (Credential, error) {
 	text := []byte(c.AccessToken)
 	var err error
 	switch c.IssuedTokenType {
@@ -34,12 +32,15 @@ func (c *Credential) structure(object []byte, r Request) error {
 	case TypeSSH:
 		c.SSH, err = bothForms(object, text, func(object []byte) (*SSHCertificate, error) { return parseSSH(object, r.SSHPublicKey) })
 	default:
-		return nil
+		return c, nil
 	}
 	if err == nil && c.TokenType != "N_A" { // a caller would send it whole as a bearer token
 		err = errors.New("malformed answer: such credentials are no bearer token")
 	}
-	return err
+	if err != nil {
+		return Credential{}, err
+	}
+	return c, nil
 }
 
 // bothForms parses the two forms of a credential and compares them.

@@ -163,12 +163,12 @@ Buildkite, Bitbucket Pipelines, Azure DevOps, HCP Terraform, Spacelift, env0,
 Codefresh, Semaphore, Vercel and Fly.io put into the environment of a workload, the
 managed identity of an Azure service, a Kubernetes token that is projected for
 Cambio, the Kubernetes API server where the pod's service account may create its
-own tokens, Google's metadata server, Azure's, AWS's (see CAMBIO_AWS_IDENTITY). Jenkins, Harness, Pulumi and
-spiffe-helper hand the token over in CAMBIO_TOKEN or CAMBIO_TOKEN_FILE. A workload
-of a platform that gave it no token is told what to paste, and shows no other
-identity. GitHub, CircleCI, Buildkite, Codefresh, Vercel, Fly.io, the API server and
-Google sign a nonce of the gateway into the token, which makes it worthless to a
-thief.
+own tokens, Google's metadata server, Azure's, a role of AWS (first of all platforms
+with CAMBIO_AWS_IDENTITY=1). Jenkins, Harness, Pulumi and spiffe-helper hand the
+token over in CAMBIO_TOKEN or CAMBIO_TOKEN_FILE. A workload of a platform that gave
+it no token is told what to paste, and shows no other identity. GitHub, CircleCI,
+Buildkite, Codefresh, Vercel, Fly.io, the API server, Google and AWS have a nonce of
+the gateway signed with it, which makes it worthless to a thief.
 
 --client-cert and --client-key show a client certificate or an X.509-SVID instead,
 over the connection to the gateway, which must end TLS itself.
