@@ -294,7 +294,10 @@ func TestLongerThanTheToken(t *testing.T) {
 // TestOpenSSL: openssl makes the request, verifies the chain, and reads what we
 // say.
 func TestOpenSSL(t *testing.T) {
-	h := newHouse(t, nil)
+	h := newHouse(t, func(c *stdx509.Certificate) { // as the how-to makes it
+		c.MaxPathLenZero = true
+		c.PermittedURIDomains, c.PermittedDNSDomains, c.PermittedDNSDomainsCritical = []string{"gw.test"}, []string{"acme.test"}, true
+	})
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
 	tool(t, "openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", at("key.pem"), "-out", at("csr.pem"), "-subj", "/")
