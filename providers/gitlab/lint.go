@@ -42,7 +42,7 @@ func lint(t trust.Trust) []trust.Remark {
 					say("never-sent", line, "a project's path is sent with its group, GROUP/PROJECT", "write GROUP/PROJECT, and the ids beside it")
 				}
 			case "/ci_config_ref_uri":
-				if !strings.Contains(text, "@") && !(w.Glob && strings.HasSuffix(text, "*")) {
+				if !strings.Contains(text, "@") && (!w.Glob || !strings.HasSuffix(text, "*")) {
 					say("never-sent", line, "the definition is sent with the ref that it is of, such as @refs/heads/main", "write "+text+"@refs/heads/main")
 				}
 			}
