@@ -53,6 +53,19 @@ func checkAuthorities(c Config, now time.Time) strictyaml.Findings {
 	return findings
 }
 
+// Signed are the names of the targets that take what our signing keys sign; the
+// others trust keys of their own.
+func (c Config) Signed() []string {
+	var names []string
+	for name, t := range c.Targets {
+		if !targetKinds()[t.Type].vouches {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
 // Roots are the root certificates of our own authorities, each once, in an order
 // that does not change; and since when they are what they are.
 func (c Config) Roots() issuer.Roots {

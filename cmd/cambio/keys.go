@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
-	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -200,7 +198,7 @@ be in software: import one first, or say --generate.`,
 			}
 			return c.printAftermath(aftermath{
 				Revoked: args[0], Unpublished: left.Unpublished, Accepted: left.KeySets, Honest: left.Tokens,
-				targets: slices.Sorted(maps.Keys(config.Targets)),
+				targets: config.Signed(),
 			})
 		},
 	}
