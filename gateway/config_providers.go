@@ -18,6 +18,9 @@ import (
 	"cambio/trust/strictyaml"
 )
 
+// typeCallerIdentity are the roles of AWS that prove themselves by a signed request.
+const typeCallerIdentity = "aws-caller-identity"
+
 // nameForm is a name of a provider or target. It stands in URIs, metrics and
 // file names unescaped.
 var nameForm = regexp.MustCompile(`^[a-z0-9-]{1,63}$`)
@@ -48,6 +51,9 @@ func (c *checker) providers() {
 			k := pair{p.Issuer, aud}
 			if p.Issuer == "" && p.TrustDomain != "" {
 				k.issuer = "spiffe://" + p.TrustDomain
+			}
+			if p.Type == typeCallerIdentity {
+				k.issuer = p.Type // a signed request names its audience alone
 			}
 			if other, twice := taken[k]; twice && other != key.Text && k.issuer != "" {
 				c.r.Error(n.Find("audience"), "provider-duplicate", other+" has this issuer and this audience already", "give each its own audience")
@@ -93,6 +99,11 @@ func (c *checker) provider(name string, n *strictyaml.Node, p IdentityProvider) 
 	c.settings(n, platform)
 	c.certificates(n, platform)
 	c.audiences(n, p)
+	if form := platform.IssuerForm; form != nil && p.Issuer != "" && !p.InsecureLoopback && !form.MatchString(p.Issuer) {
+		// It may be an installation of one's own, or somebody else's who looks like it.
+		c.r.Warn(n.Find("issuer"), "issuer-form", strconv.Quote(p.Issuer)+" is not what an issuer of this platform looks like",
+			"compare it with iss of a token, byte by byte; an installation of your own may differ")
+	}
 	c.times(n, platform)
 	c.tokenUse(n.Get("token_use"), platform)
 	for _, list := range []string{"algs", "workload", "dial"} {
