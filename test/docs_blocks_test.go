@@ -43,6 +43,12 @@ func docsFile(name string) ([]byte, error) {
 	if strings.Contains(name, "jwks") {
 		return os.ReadFile(filepath.Join(root, "testdata/vectors/keys.json"))
 	}
+	if strings.Contains(name, "bundle") {
+		return os.ReadFile(filepath.Join(root, "testdata/spiffe/bundle.json"))
+	}
+	if strings.Contains(name, "client-ca") {
+		name = "prod-ca.pem" // any authority
+	}
 	if strings.Contains(name, "password") {
 		return []byte("secret"), nil
 	}
