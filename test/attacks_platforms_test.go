@@ -14,7 +14,9 @@ import (
 // platformAttacks are the cases on platforms beside GitHub, Kubernetes and Google.
 func platformAttacks() map[string]func(*testing.T) {
 	return map[string]func(*testing.T){
-		"GLT-01": attackGLT01, "GLT-03": attackGLT03, "CLD-02": attackCLD02,
+		"GLT-01": attackGLT01, "GLT-03": attackGLT03,
+		"CLD-01": attackCLD01, "CLD-02": attackCLD02,
+		"SPF-01": attackSPF01, "SPF-04": attackSPF04,
 	}
 }
 
