@@ -22,6 +22,7 @@ import (
 	"cambio/issuer"
 	"cambio/providers"
 	"cambio/providers/oidc"
+	"cambio/providers/x509"
 	"cambio/trust"
 )
 
@@ -194,6 +195,13 @@ func (e *examination) providerSteps() []step {
 
 func (e *examination) provider(ctx context.Context, name string, p oidc.Provider) DoctorCheck {
 	platform, _ := providers.Platform(p.Type)
+	switch platform.Proof {
+	case exchange.SubjectMTLS:
+		return e.clientAuthorities(name, p)
+	case exchange.SubjectAWS:
+		return passed(name, "nothing is fetched: AWS is asked about each signed request")
+	case exchange.SubjectJWT:
+	}
 	probed := oidc.Probe(ctx, p, platform, e.env.Resolver, e.env.Now)
 	if !probed.Date.IsZero() {
 		e.sample(name, probed.Date, probed.Seen)
@@ -201,7 +209,7 @@ func (e *examination) provider(ctx context.Context, name string, p oidc.Provider
 	keys := fmt.Sprintf("%d of %s usable", probed.Usable, countOf(probed.Total, "key"))
 	switch {
 	case probed.Err != nil && probed.Pinned:
-		return failed(name, "write jwks_file: anew", "the pinned keys: %s", probed.Err)
+		return failed(name, "write its file anew", "the pinned keys: %s", probed.Err)
 	case probed.Err != nil:
 		return failed(name, providerNext(probed.Err), "%s: tokens of it get 503 once the last key set is an hour old", probed.Err)
 	case probed.Pinned:
@@ -209,6 +217,28 @@ func (e *examination) provider(ctx context.Context, name string, p oidc.Provider
 	}
 	return passed(name, "%s, in %s", keys, probed.Took.Round(time.Millisecond))
 }
+
+// clientAuthorities looks at who vouches for client certificates.
+func (e *examination) clientAuthorities(name string, p oidc.Provider) DoctorCheck {
+	all, err := x509.ClientAuthorities(p.ClientCA)
+	if err != nil {
+		return failed(name, "write client_ca_file: anew", "%s", err)
+	}
+	v := begin(name)
+	v.note("%s vouch for client certificates; nothing is fetched", countOf(len(all), "certificate"))
+	for i, c := range all {
+		switch left := c.NotAfter.Sub(e.env.Now()); {
+		case left <= 0:
+			v.add(DoctorWarn, "take it out of client_ca_file:, or write its successor beside it", "certificate %d expired at %s", i+1, c.NotAfter.UTC().Format(time.RFC3339))
+		case left < soonOver:
+			v.add(DoctorWarn, "write its successor beside it in client_ca_file:", "certificate %d expires at %s", i+1, c.NotAfter.UTC().Format(time.RFC3339))
+		}
+	}
+	return v.end()
+}
+
+// soonOver is how long before its end an authority is worth a warning.
+const soonOver = 30 * 24 * time.Hour
 
 // review asks the cluster about a token that is none, which it must refuse.
 func (e *examination) review(ctx context.Context, name string, p oidc.Provider) DoctorCheck {

@@ -89,13 +89,14 @@ func Platform() oidc.Platform {
 	}
 }
 
-// clientRoots reads the authorities of a provider.
-func clientRoots(file []byte) (*x509.CertPool, error) {
+// ClientAuthorities reads a client_ca_file: PEM certificates of authorities, and
+// nothing else.
+func ClientAuthorities(file []byte) ([]*x509.Certificate, error) {
 	if file == nil {
 		return nil, errors.New("nothing says who vouches for client certificates; write client_ca_file")
 	}
-	pool, n := x509.NewCertPool(), 0
-	for rest := file; ; n++ {
+	var all []*x509.Certificate
+	for rest := file; ; {
 		var block *pem.Block
 		if block, rest = pem.Decode(rest); block == nil {
 			if len(bytes.TrimSpace(rest)) > 0 {
@@ -103,7 +104,7 @@ func clientRoots(file []byte) (*x509.CertPool, error) {
 			}
 			break
 		}
-		if block.Type != "CERTIFICATE" || n == maxClientCAs {
+		if block.Type != "CERTIFICATE" || len(all) == maxClientCAs {
 			return nil, fmt.Errorf("the file holds a %.40q; write certificates alone, at most %d", block.Type, maxClientCAs)
 		}
 		c, err := x509.ParseCertificate(block.Bytes)
@@ -112,12 +113,25 @@ func clientRoots(file []byte) (*x509.CertPool, error) {
 		}
 		// A workload's own certificate among them would vouch for itself, for ever.
 		if !c.IsCA || !c.BasicConstraintsValid {
-			return nil, fmt.Errorf("certificate %d of the file is no authority's", n+1)
+			return nil, fmt.Errorf("certificate %d of the file is no authority's", len(all)+1)
 		}
-		pool.AddCert(c)
+		all = append(all, c)
 	}
-	if n == 0 {
+	if len(all) == 0 {
 		return nil, errors.New("the file holds no certificate")
+	}
+	return all, nil
+}
+
+// clientRoots are the authorities of a provider, as crypto/x509 takes them.
+func clientRoots(file []byte) (*x509.CertPool, error) {
+	all, err := ClientAuthorities(file)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	for _, c := range all {
+		pool.AddCert(c)
 	}
 	return pool, nil
 }
