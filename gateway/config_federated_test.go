@@ -199,3 +199,49 @@ func TestConnectFederatedRefused(t *testing.T) {
 		t.Error(fs)
 	}
 }
+
+// TestImportToTheSame: what Entra and Vault trust becomes a grant that fits a target
+// of theirs, once it is said what the file is of.
+func TestImportToTheSame(t *testing.T) {
+	c, fs := parse(federated(azureTarget, vaultTarget, oauthTarget))
+	if fs.HasErrors() {
+		t.Fatal(fs)
+	}
+	const (
+		iss  = "https://token.actions.githubusercontent.com"
+		role = `{"data": {"role_type": "jwt", "user_claim": "sub", "bound_audiences": ["a"], "bound_claims": {"repository_id": "41881900", "repository_owner_id": "9919"}, "token_policies": ["payments-read"], "token_ttl": 600}}`
+	)
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	for name, x := range map[string]struct {
+		source   gateway.ImportSource
+		to       string
+		resource string
+		want     string
+		id       string // of the error; "": none
+	}{
+		"vault":            {gateway.ImportSource{Kind: "vault", Data: []byte(role), Issuer: iss}, "vault", "vault:payments-deploy", "policies: [default, payments-read]", ""},
+		"vault, of whom":   {gateway.ImportSource{Kind: "vault", Data: []byte(role), Issuer: iss}, "vault", "", "", "import-role"},
+		"vault with root":  {gateway.ImportSource{Kind: "vault", Data: []byte(strings.Replace(role, "payments-read", "root", 1)), Issuer: iss}, "vault", "vault:payments-deploy", "", "import-permissions"},
+		"vault elsewhere":  {gateway.ImportSource{Kind: "vault", Data: []byte(role), Issuer: iss}, "orders-api", "", "to: orders-api", ""},
+		"vault, its grant": {gateway.ImportSource{Kind: "vault", Data: []byte(strings.Replace(role, `"token_ttl"`, `"token_no_default_policy": true, "token_ttl"`, 1)), Issuer: iss}, "vault", "vault:payments-deploy", "policies: [payments-read]", ""},
+		"azure, of whom": {gateway.ImportSource{Kind: "azure", Data: []byte(`{"name": "x", "issuer": "` + iss + `", "subject": "repo:acme@9919/payments@41881900:ref:refs/heads/main", "audiences": ["api://AzureADTokenExchange"]}`)},
+			"entra", "", "", "import-role"},
+		"azure": {gateway.ImportSource{Kind: "azure", Data: []byte(`{"name": "x", "issuer": "` + iss + `", "subject": "repo:acme@9919/payments@41881900:ref:refs/heads/main", "audiences": ["api://AzureADTokenExchange"]}`)},
+			"entra", "azure:11111111-2222-3333-4444-555555555555", "https://management.azure.com/.default", ""},
+	} {
+		got, fs := gateway.Import(&c, x.source, gateway.Labels{To: x.to, Resource: x.resource, From: "github", Owner: "team@acme.example", Purpose: "Deploys"}, now)
+		failed := slices.ContainsFunc(fs, func(f strictyaml.Finding) bool { return f.ID == x.id && f.Severity == strictyaml.Error })
+		if x.id != "" {
+			if !failed || got != nil {
+				t.Errorf("%s: %v", name, fs)
+			}
+			continue
+		}
+		if len(got) != 1 || fs.HasErrors() || !strings.Contains(string(got[0].Document), x.want) {
+			t.Errorf("%s: %v", name, fs)
+			for _, g := range got {
+				t.Log(string(g.Document))
+			}
+		}
+	}
+}

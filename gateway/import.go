@@ -27,7 +27,9 @@ type ImportSource = providers.ImportSource
 // among the findings there is none: what would be left out is what narrows.
 func Import(config *Config, source ImportSource, l Labels, now time.Time) ([]Imported, strictyaml.Findings) {
 	if config != nil {
-		source.GitHub = config.Targets[l.To].Type == targetGitHub
+		kind := config.Targets[l.To].Type
+		source.GitHub = kind == targetGitHub
+		source.Same = kind == source.Kind && (kind == targetAzure || kind == targetVault)
 	}
 	read := providers.ReadImport(source, providers.ImportWorld{
 		Platform: func(issuer string) string { return platformOf(config, issuer) },
@@ -61,6 +63,11 @@ func Import(config *Config, source ImportSource, l Labels, now time.Time) ([]Imp
 		if findings.HasErrors() {
 			return nil, findings
 		}
+	}
+	if source.Same && l.Resource == "" && !findings.HasErrors() {
+		what := map[string]string{targetAzure: "the client id of the application, with --resource azure:CLIENT_ID", targetVault: "the role, with --resource vault:NAME"}
+		report(strictyaml.Error, "", "import-role", "the file does not say what it is of", "name "+what[source.Kind])
+		return nil, findings
 	}
 	var out []Imported
 	names := map[string]bool{}

@@ -27,6 +27,9 @@ type ImportSource struct {
 	Issuer string
 	// GitHub says that the target gives tokens of a GitHub App, as octo-sts does.
 	GitHub bool
+	// Same says that the target gives what the file's system gave: Entra's tokens, or
+	// Vault's.
+	Same bool
 	// Claims hold the ids of the repositories that the file names.
 	Claims [][]byte
 }
@@ -94,7 +97,7 @@ func (im *Import) read(source ImportSource, notes *draft.Notes) []draft.Foreign 
 		trusted, name = gcp.ReadProvider(source.Data, source.Bindings, notes)
 		im.Of = "the workload identity provider " + name
 	case "azure":
-		trusted, name = azure.ReadCredential(source.Data, notes)
+		trusted, name = azure.ReadCredential(source.Data, source.Same, notes)
 		im.Of = "the federated credential " + name
 		im.Lived = "60 to 90 minutes"
 	case "octo-sts":
@@ -102,7 +105,7 @@ func (im *Import) read(source ImportSource, notes *draft.Notes) []draft.Foreign 
 		im.Of = "an octo-sts trust policy"
 		im.Lived = "an hour"
 	case "vault":
-		trusted, im.Lived = vault.ReadRole(source.Data, source.Issuer, notes)
+		trusted, im.Lived = vault.ReadRole(source.Data, source.Issuer, source.Same, notes)
 		im.Of = "a role of Vault"
 	default:
 		notes.Error("", "import-syntax", "nothing is known of "+draft.Show(source.Kind), "name aws, gcp, azure, octo-sts or vault")
@@ -169,7 +172,7 @@ func finish(d *draft.Document, f draft.Foreign, platform string) {
 			d.When = append(d.When, c)
 		}
 	}
-	d.Networks, d.TTL, d.Scopes, d.Repositories = f.Networks, f.TTL, f.Scopes, f.Repositories
+	d.Networks, d.TTL, d.Scopes, d.Repositories, d.Policies = f.Networks, f.TTL, f.Scopes, f.Repositories, f.Policies
 }
 
 // importGeneric carries the claims as they are; whether they pin anything that

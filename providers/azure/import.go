@@ -23,7 +23,9 @@ const show = "name what `az identity federated-credential show` or `az ad app fe
 // of an application, as az prints it, and returns whom it lets in. name is the
 // credential's. With an error in notes what is returned is only for finding out
 // what else is wrong.
-func ReadCredential(b []byte, notes *draft.Notes) (trusted []draft.Foreign, name string) {
+//
+// same says that the grant is for Entra: then it has a scope.
+func ReadCredential(b []byte, same bool, notes *draft.Notes) (trusted []draft.Foreign, name string) {
 	if len(b) > maxCredential {
 		notes.Error("", "import-syntax", fmt.Sprintf("is larger than %d bytes", maxCredential), show)
 		return nil, ""
@@ -42,6 +44,10 @@ func ReadCredential(b []byte, notes *draft.Notes) (trusted []draft.Foreign, name
 		return nil, name
 	}
 	f := draft.Foreign{Where: "subject", Issuer: issuer, Audiences: audiences}
+	if same {
+		f.Scopes = []string{"https://management.azure.com/.default"}
+		notes.Warn("", "import-permissions", "a credential does not say which resource a job asks tokens for; https://management.azure.com/.default is written", "write the scope that the job uses")
+	}
 	subject, _ := c["subject"].(string)
 	expression, flexible := c["claimsMatchingExpression"].(map[string]any)
 	switch {

@@ -31,7 +31,9 @@ const read = "name what `vault read -format=json auth/jwt/role/NAME` printed"
 // method's configuration, and is handed in as issuer; lived says how long a token
 // lives today. With an error in notes what is returned is only for finding out
 // what else is wrong.
-func ReadRole(b []byte, issuer string, notes *draft.Notes) (trusted []draft.Foreign, lived string) {
+//
+// same says that the grant is for a Vault: then it lists the role's policies.
+func ReadRole(b []byte, issuer string, same bool, notes *draft.Notes) (trusted []draft.Foreign, lived string) {
 	if len(b) > maxRole {
 		notes.Error("", "import-syntax", fmt.Sprintf("is larger than %d bytes", maxRole), read)
 		return nil, ""
@@ -48,7 +50,7 @@ func ReadRole(b []byte, issuer string, notes *draft.Notes) (trusted []draft.Fore
 		notes.Error("role_type", "import-syntax", "the file is no role of type jwt: one of type oidc is for people", read)
 		return nil, ""
 	}
-	r := &roleReader{role: role, notes: notes, whole: true, f: draft.Foreign{Where: "bound_claims", Issuer: issuer}}
+	r := &roleReader{role: role, notes: notes, whole: true, same: same, f: draft.Foreign{Where: "bound_claims", Issuer: issuer}}
 	if issuer == "" {
 		r.refuse("import-issuer", "", "a role does not say whose tokens it takes", "name the issuer with --issuer: bound_issuer, or oidc_discovery_url, of `vault read auth/jwt/config`")
 	}
@@ -81,6 +83,7 @@ type roleReader struct {
 	notes *draft.Notes
 	f     draft.Foreign
 	whole bool
+	same  bool
 }
 
 func (r *roleReader) refuse(id, where, message, fix string) {
@@ -194,7 +197,17 @@ func (r *roleReader) rest() {
 	if policies == nil {
 		policies = draft.Texts(r.role["policies"])
 	}
-	if policies != nil {
+	switch {
+	case r.same:
+		// All that a token has today, and default comes by itself.
+		if r.role["token_no_default_policy"] != true && !slices.Contains(policies, "default") {
+			policies = append([]string{"default"}, policies...)
+		}
+		if slices.Contains(policies, "root") {
+			r.refuse("import-permissions", "token_policies", "the role gives root, which may do everything", "write the document by hand, with the policies that the job needs")
+		}
+		r.f.Policies = policies
+	case policies != nil:
 		r.notes.Warn("token_policies", "import-permissions", "the policies "+strings.Join(policies, ", ")+" are not carried over: what a credential may do stands at its target", "give the target no more than these policies allow")
 	}
 	for _, member := range []string{"token_num_uses", "num_uses"} {

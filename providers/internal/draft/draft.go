@@ -29,8 +29,8 @@ type Document struct {
 	To       string
 	// Resource and TTL are of the grant; "" where it has none.
 	Resource, TTL string
-	// Scopes and Repositories are of the grant too; none where it has none.
-	Scopes, Repositories []string
+	// Scopes, Repositories and Policies are of the grant too; none where it has none.
+	Scopes, Repositories, Policies []string
 	// GrantHints are comment lines below the grant.
 	GrantHints []string
 	Tests      []Test
@@ -148,6 +148,7 @@ func (d Document) YAML() ([]byte, error) {
 	}
 	w.list("repositories", d.Repositories)
 	w.list("scopes", d.Scopes)
+	w.list("policies", d.Policies)
 	if d.TTL != "" {
 		w.line("    ttl: %s", w.quoted("ttl", d.TTL))
 	}

@@ -20,8 +20,8 @@ type Foreign struct {
 	Present   [][]string  // paths of claims that must be there, whatever they hold
 	Networks  []string    // the prefixes that callers come from; none: from anywhere
 	TTL       string      // how long a credential lives where that is less than a grant's default
-	// Scopes and Repositories are of the grant, where its target has them.
-	Scopes, Repositories []string
+	// Scopes, Repositories and Policies are of the grant, where its target has them.
+	Scopes, Repositories, Policies []string
 }
 
 // Narrow lets a line hold beside those that are there. Two of one claim become
