@@ -143,10 +143,10 @@ func (v *Vault) login(r *http.Request, name, raw string, claims map[string]any) 
 	case role.BoundSubject == "" && !slices.Contains(role.BoundSubjects, subject):
 		return vaultError(http.StatusBadRequest, `error validating claims: claim "sub" does not match any associated bound claim values`)
 	}
-	return v.issue(r, name, role, subject)
+	return v.issue(r, name, role)
 }
 
-func (v *Vault) issue(r *http.Request, name string, role VaultRole, subject string) answer {
+func (v *Vault) issue(r *http.Request, name string, role VaultRole) answer {
 	ttl := role.TTL
 	if role.ExplicitMax > 0 && (ttl == 0 || ttl > role.ExplicitMax) {
 		ttl = role.ExplicitMax

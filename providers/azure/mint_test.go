@@ -115,6 +115,7 @@ func TestMinter(t *testing.T) {
 	providertest.Minter{
 		Ask: ask(),
 		New: func(tb testing.TB, endpoint string, timeout time.Duration, places int) exchange.Minter {
+			tb.Helper()
 			return open(tb, azure.Config{Endpoint: endpoint, Timeout: timeout, MaxInFlight: places})
 		},
 		Answer: playing(e),

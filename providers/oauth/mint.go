@@ -230,7 +230,8 @@ func (m *Minter) check(answer upstream.Answer, o exchange.Order, requested strin
 // is of no use to who gets it, and a refresh token outlives everything.
 func (m *Minter) checkType(body map[string]any, requested string) error {
 	kind, _ := body["token_type"].(string)
-	if !strings.EqualFold(kind, "Bearer") && !(m.c.Grant == TokenExchange && strings.EqualFold(kind, "N_A")) {
+	notBearer := m.c.Grant == TokenExchange && strings.EqualFold(kind, "N_A")
+	if !strings.EqualFold(kind, "Bearer") && !notBearer {
 		return errors.New("token_type is neither Bearer nor, of a token exchange, N_A")
 	}
 	issued, there := body["issued_token_type"]

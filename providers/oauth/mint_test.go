@@ -170,6 +170,7 @@ func TestMinter(t *testing.T) {
 			providertest.Minter{
 				Ask: ask(s.grant),
 				New: func(tb testing.TB, endpoint string, timeout time.Duration, places int) exchange.Minter {
+					tb.Helper()
 					c := s.config
 					c.TokenURL, c.Timeout, c.MaxInFlight = endpoint+s.path, timeout, places
 					return open(tb, c)
@@ -209,7 +210,7 @@ func TestSaid(t *testing.T) {
 	t.Parallel()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(401)
+		w.WriteHeader(http.StatusUnauthorized)
 		_, _ = w.Write([]byte(`{"errors":[{"code":"UNAUTHORIZED","message":"no identity mapping matches"}]}`))
 	}))
 	t.Cleanup(s.Close)

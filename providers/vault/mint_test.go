@@ -168,6 +168,7 @@ func TestMinter(t *testing.T) {
 			providertest.Minter{
 				Ask: ask(c.grant),
 				New: func(tb testing.TB, endpoint string, timeout time.Duration, places int) exchange.Minter {
+					tb.Helper()
 					return open(tb, vault.Config{Server: endpoint, Timeout: timeout, MaxInFlight: places})
 				},
 				Answer: func(r providertest.Request) (providertest.Response, bool) { return play(r) },

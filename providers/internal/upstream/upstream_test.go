@@ -190,7 +190,7 @@ func TestHTTP2(t *testing.T) {
 	}{
 		"dropped": {drop, true, 1},
 		"cut": {func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(200)
+			w.WriteHeader(http.StatusOK)
 			_ = http.NewResponseController(w).Flush()
 			panic(http.ErrAbortHandler)
 		}, true, 1},
