@@ -258,12 +258,13 @@ func (c *checker) tokenUse(n *strictyaml.Node, platform oidc.Platform) {
 // catalogue asks the platform's own check: URLs, keys, algorithms, audiences.
 func (c *checker) catalogue(name string, n *strictyaml.Node, p IdentityProvider) {
 	algs := n.Get("algs").Items()
+	platform, _ := providers.Platform(p.Type)
 	for _, problem := range providers.Check(p.provider(name)) {
 		at := n.Find(problem.Field)
 		switch {
 		case problem.Field == "audience" && problem.Finding == oidc.FindingSetting && n.Get("audience") == nil:
 			continue // reported as required
-		case problem.Field == "algs" && len(algs) > 0:
+		case problem.Field == "algs" && len(algs) > 0 && platform.Proof == exchange.SubjectJWT:
 			continue // reported below, each where it stands
 		case problem.Field == "issuer" && p.Issuer == "" && at == n:
 			c.r.Missing(n, "issuer", "write issuer: and the exact iss of its tokens")
