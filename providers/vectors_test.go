@@ -63,6 +63,7 @@ func sampled(keys []byte) []oidc.Provider {
 	var out []oidc.Provider
 	for _, name := range []string{
 		"gitlab-ci", "circleci", "buildkite", "bitbucket-pipelines", "azure-devops", "hcp-terraform", "google-cloud-build", "spacelift", "env0",
+		"aws", "azure",
 	} {
 		issuer, _ := all[name].Sample["iss"].(string)
 		out = append(out, oidc.Provider{Name: name, Type: name, Issuer: issuer, Audiences: []string{"https://gw.test"}, JWKSFile: keys})
@@ -316,6 +317,25 @@ func writeVectors(t *testing.T) {
 // for each thing that their checks refuse.
 func writeSampled(expect func(name, platform string, want trust.Reason, kv ...any)) {
 	const invalid, workload = trust.ReasonClaimInvalid, trust.ReasonWorkloadClaim
+
+	const inAWS = "https://sts.amazonaws.com/"
+	expect("aws", "aws", "")
+	expect("aws-path", "aws", "", "sub", "arn:aws:iam::111122223333:role/ci/payments-deploy")
+	expect("aws-other-account", "aws", invalid, "sub", "arn:aws:iam::999999999999:role/payments-deploy")
+	expect("aws-session", "aws", invalid, "sub", "arn:aws:sts::111122223333:assumed-role/payments-deploy/x")
+	expect("aws-no-claims", "aws", invalid, inAWS, nil)
+	expect("aws-account-beside", "aws", invalid, inAWS, map[string]any{}, "account", "111122223333")
+	expect("azure", "azure", "")
+	expect("azure-without-idtyp", "azure", "", "idtyp", nil)
+	expect("azure-other-tenant", "azure", invalid, "tid", "ffffbbbb-0000-cccc-1111-dddd2222eeee")
+	expect("azure-person", "azure", invalid, "scp", "user_impersonation")
+	expect("azure-upn", "azure", invalid, "upn", "alice@acme.example")
+	expect("azure-mail", "azure", invalid, "email", "alice@acme.example")
+	expect("azure-user-type", "azure", invalid, "idtyp", "user")
+	expect("azure-id-token", "azure", invalid, "appid", nil)
+	expect("azure-pairwise", "azure", invalid, "sub", "lW1bQ0Xk")
+	expect("azure-no-oid", "azure", invalid, "oid", nil)
+	expect("azure-version", "azure", invalid, "ver", "2.0")
 
 	job := []any{"job_project_id", "41881900", "job_project_path", "acme/payments", "job_namespace_id", "9919", "job_namespace_path", "acme"}
 	expect("gitlab", "gitlab-ci", "", job...)

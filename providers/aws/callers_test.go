@@ -74,13 +74,18 @@ type header struct {
 	Value string `json:"value"`
 }
 
-func (e envelope) text(tb testing.TB) string {
+func (e *envelope) text(tb testing.TB) string {
 	tb.Helper()
 	b, err := json.Marshal(e)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	return string(b)
+}
+
+func textOf(tb testing.TB, e envelope) string {
+	tb.Helper()
+	return e.text(tb)
 }
 
 func (e *envelope) header(name string) *header {
@@ -268,8 +273,15 @@ func TestCallers(t *testing.T) {
 		invalid("method "+method, func(e *envelope) { e.Method = method })
 	}
 	for _, extra := range []header{
-		{"accept", "application/json"}, {"Accept", "application/json"}, {"content-type", "application/json"}, {"x-amz-target", "x"}, {"x-goog-cloud-target-resource", gateway},
-		{"cookie", "a=b"}, {"", ""}, {"x-amz-content-sha256", strings.Repeat("0", 64)}, {"transfer-encoding", "chunked"},
+		{"accept", "application/json"},
+		{"Accept", "application/json"},
+		{"content-type", "application/json"},
+		{"x-amz-target", "x"},
+		{"x-goog-cloud-target-resource", gateway},
+		{"cookie", "a=b"},
+		{"", ""},
+		{"x-amz-content-sha256", strings.Repeat("0", 64)},
+		{"transfer-encoding", "chunked"},
 	} {
 		invalid("extra header "+extra.Key, func(e *envelope) { e.Headers = append(e.Headers, extra) })
 		invalid("in place of the date: "+extra.Key, func(e *envelope) { *e.header("x-amz-date") = extra })
@@ -316,7 +328,7 @@ func TestCallers(t *testing.T) {
 	invalid("an endless session token", func(e *envelope) { e.header("x-amz-security-token").Value = strings.Repeat("a", 9<<10) })
 	invalid("an endless nonce", func(e *envelope) { e.header("x-cambio-audience").Value += "?nonce=" + strings.Repeat("a", 257) })
 	invalid("a nonce that is none", func(e *envelope) { e.header("x-cambio-audience").Value += "?nonce=a b" })
-	plain := good().text(t)
+	plain := textOf(t, good())
 	text("a body", strings.Replace(plain, `{"url"`, `{"body":"Action=AssumeRole","url"`, 1))
 	text("a member twice", strings.Replace(plain, `{"url"`, `{"url":"https://evil.example","url"`, 1))
 	text("a member in capitals", strings.Replace(plain, `"url"`, `"URL"`, 1))
@@ -356,7 +368,7 @@ func TestCallers(t *testing.T) {
 
 	providertest.Verifier{
 		Set:     only{at.callers(t, start)},
-		Good:    exchange.Subject{Type: exchange.SubjectAWS, Token: good().text(t)},
+		Good:    exchange.Subject{Type: exchange.SubjectAWS, Token: textOf(t, good())},
 		Broken:  broken,
 		Secrets: []string{s.token, s.secret, s.token[10:60]},
 		Check: func(tb testing.TB, proof exchange.Proof) {
@@ -491,11 +503,14 @@ func TestCallerAnswers(t *testing.T) {
 		"503":                   {says(503, "ServiceUnavailable"), trust.ReasonProofUnavailable},
 		"201": {func(w http.ResponseWriter) {
 			w.Header().Set("Content-Type", "text/xml")
-			w.WriteHeader(201)
+			w.WriteHeader(http.StatusCreated)
 			fmt.Fprint(w, document)
 		}, trust.ReasonProofUnavailable},
-		"401":      {status(401), trust.ReasonProofUnavailable},
-		"redirect": {func(w http.ResponseWriter) { w.Header().Set("Location", "/elsewhere"); w.WriteHeader(307) }, trust.ReasonProofUnavailable},
+		"401": {status(401), trust.ReasonProofUnavailable},
+		"redirect": {func(w http.ResponseWriter) {
+			w.Header().Set("Location", "/elsewhere")
+			w.WriteHeader(http.StatusTemporaryRedirect)
+		}, trust.ReasonProofUnavailable},
 		"JSON": {func(w http.ResponseWriter) {
 			w.Header().Set("Content-Type", "application/json")
 			fmt.Fprint(w, `{"GetCallerIdentityResponse":{}}`)
@@ -534,7 +549,7 @@ func TestCallerAnswers(t *testing.T) {
 			at := openRealm(t, s)
 			at.answer = func(w http.ResponseWriter, _ *http.Request) bool { c.answer(w); return true }
 			verifier := at.callers(t, start)
-			token := s.asked(t, regional, "eu-central-1", gateway, start()).text(t)
+			token := textOf(t, s.asked(t, regional, "eu-central-1", gateway, start()))
 			proof, err := verifier.Verify(t.Context(), token)
 			e := refused(t, err)
 			if e.Reason != c.reason || proof.Workload != "" || proof.Provider != "aws" {
@@ -574,7 +589,7 @@ func TestCallerLimits(t *testing.T) {
 	}
 	c := at.callers(t, start)
 	token := func(n int) string {
-		return s.asked(t, regional, "eu-central-1", fmt.Sprintf("%s?nonce=%d", gateway, n), start()).text(t)
+		return textOf(t, s.asked(t, regional, "eu-central-1", fmt.Sprintf("%s?nonce=%d", gateway, n), start()))
 	}
 	done := make(chan error, 32)
 	for n := range 32 {
@@ -653,7 +668,7 @@ func TestCallerNonce(t *testing.T) {
 	for audience, want := range map[string]string{
 		gateway: "", gateway + "?nonce=deadbeef": "", gateway + "?nonce=cn1.abc": "cn1.abc",
 	} {
-		proof, err := c.Verify(t.Context(), s.asked(t, regional, "eu-central-1", audience, start()).text(t))
+		proof, err := c.Verify(t.Context(), textOf(t, s.asked(t, regional, "eu-central-1", audience, start())))
 		if err != nil || proof.Nonce != want || proof.Audience != gateway || proof.Claims["aud"] != gateway {
 			t.Errorf("%s: %v, nonce %q, audience %q", audience, err, proof.Nonce, proof.Audience)
 		}
@@ -674,7 +689,7 @@ func TestCallerTimeOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		_, err := c.Verify(t.Context(), s.asked(t, regional, "eu-central-1", gateway, start()).text(t))
+		_, err := c.Verify(t.Context(), textOf(t, s.asked(t, regional, "eu-central-1", gateway, start())))
 		if e := refused(t, err); e.Reason != trust.ReasonProofUnavailable || e.RetryAfter <= 0 {
 			t.Error(e)
 		}

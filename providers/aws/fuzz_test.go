@@ -124,7 +124,7 @@ func FuzzCallers(f *testing.F) {
 	s := deploySession()
 	at := openRealm(f, s)
 	c := at.callers(f, start)
-	good := s.asked(f, regional, "eu-central-1", gateway, start()).text(f)
+	good := textOf(f, s.asked(f, regional, "eu-central-1", gateway, start()))
 	for _, seed := range []string{good, url.QueryEscape(good), "{}", `{"url":"","method":"POST","headers":[]}`, good + "{}", good[:len(good)/2]} {
 		f.Add(seed)
 	}
@@ -145,7 +145,7 @@ func FuzzCallerAnswer(f *testing.F) {
 	for _, seed := range []string{s.document(), "<a/>", strings.ReplaceAll(s.document(), "Arn", "arn"), s.document() + "<!-- -->"} {
 		f.Add(seed)
 	}
-	token := s.asked(f, regional, "eu-central-1", gateway, start()).text(f)
+	token := textOf(f, s.asked(f, regional, "eu-central-1", gateway, start()))
 	f.Fuzz(func(t *testing.T, body string) {
 		c, err := aws.NewCallers(aws.CallersConfig{
 			TrustDomain: "gw.test", Now: start,

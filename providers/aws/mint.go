@@ -139,7 +139,7 @@ func (m *Minter) Mint(ctx context.Context, o exchange.Order) (exchange.Credentia
 	if unread != "" {
 		return exchange.Credential{}, broken(fmt.Errorf("the grant's %s cannot be read", unread))
 	}
-	db, err := x.narrow(r)
+	x, db, err := x.narrow(r)
 	if err != nil {
 		return exchange.Credential{}, broken(err)
 	}
@@ -183,18 +183,18 @@ func (m *Minter) Mint(ctx context.Context, o exchange.Order) (exchange.Credentia
 
 // narrow reads the database of the grant, where there is one, and holds the role's
 // session to it, unless the grant has a policy of its own.
-func (x *extra) narrow(r role) (*database, error) {
+func (x extra) narrow(r role) (extra, *database, error) {
 	if x.databaseText == "" {
-		return nil, nil
+		return x, nil, nil
 	}
 	db, problem := readDatabase(x.databaseText)
 	if problem != "" {
-		return nil, errors.New("the grant's database cannot be read")
+		return x, nil, errors.New("the grant's database cannot be read")
 	}
 	if x.policy == "" {
 		x.policy = db.policy(r)
 	}
-	return db, nil
+	return x, db, nil
 }
 
 // claims are what our assertion says beside its own: tags and source identity
