@@ -64,12 +64,22 @@ func (k *keyFiles) ask(r *client.Request, readFile func(string) ([]byte, error))
 		return usage("--new-key, --out and --bundle must be different files")
 	case k.newKey != "" && k.sshKey != "":
 		return usage("--new-key and --ssh-key are for targets of different kinds")
-	case k.newKey != "":
-		return k.request(r)
-	case k.sshKey != "":
+	case !k.set():
+		return nil
+	}
+	// A token that is taken once would be spent for a certificate that nobody keeps.
+	for _, path := range []string{k.newKey, k.out, k.bundle, k.sshKey} {
+		if path == "" {
+			continue
+		}
+		if dir, err := os.Stat(filepath.Dir(path)); err != nil || !dir.IsDir() {
+			return usage("%s: there is no such folder to write to", filepath.Dir(path))
+		}
+	}
+	if k.sshKey != "" {
 		return k.sshPublic(r, readFile)
 	}
-	return nil
+	return k.request(r)
 }
 
 func same(a, b string) bool { return b != "" && filepath.Clean(a) == filepath.Clean(b) }

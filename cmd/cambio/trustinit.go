@@ -195,7 +195,7 @@ func (d *drafting) claimsOf(ctx context.Context, p platform) ([]byte, error) {
 		return nil, nil
 	}
 	source, err := client.Detect(ctx, client.Env{
-		Getenv: d.c.io.getenv, ReadFile: d.c.io.readFile, HTTP: d.c.io.http, TokenFile: d.tokenFile, Stdin: d.c.io.in, Audience: nobody,
+		Getenv: d.c.io.getenv, ReadFile: d.c.io.readFile, HTTP: d.c.io.http, Exec: printedBy, TokenFile: d.tokenFile, Stdin: d.c.io.in, Audience: nobody,
 	})
 	if err != nil {
 		return nil, err
