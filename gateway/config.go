@@ -269,7 +269,7 @@ type Target struct {
 	// Types x509 and ssh.
 	CAKey string `yaml:"ca_key"`
 
-	ca, key      []byte          // of CAFile and AppKey
+	ca           []byte          // of CAFile
 	authority    *x509.Authority // of CACert and CAKey, type x509
 	sshAuthority *ssh.Authority  // of CAKey, type ssh
 	appKey       crypto.Signer   // of AppKey

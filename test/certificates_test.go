@@ -217,6 +217,41 @@ func TestX509SVIDs(t *testing.T) {
 	}
 }
 
+// TestAuthorityKeysAreNotTold: no log and no record holds a byte of what signs.
+func TestAuthorityKeysAreNotTold(t *testing.T) {
+	r := certificateRig(t)
+	_, request := workloadKey(t)
+	for _, parameters := range [][]string{{"csr", request}, {"csr", "x"}, {"ssh_public_key", "x"}, nil} {
+		for _, target := range []string{"mesh", "machines"} {
+			certify(r, r.Token(nil), target, parameters...)
+		}
+	}
+	r.Stop()
+	told := r.Log.String() + r.Checkpoints.String()
+	files, err := filepath.Glob(filepath.Join(r.JournalDir(), "*.jsonl"))
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		told += string(b)
+	}
+	if !strings.Contains(told, "certify-invalid") {
+		t.Error("the search looks in the wrong place")
+	}
+	for _, name := range []string{"ca.key", "ssh_ca"} {
+		for line := range strings.Lines(string(readIn(t, r.Dir, name))) {
+			// The first line of an Ed25519 key is the same in all; the public half follows.
+			if line = strings.TrimSpace(line); len(line) > 20 && strings.Contains(told, line) {
+				t.Errorf("%s is told", name)
+			}
+		}
+	}
+}
+
 // mutual has two ends of a TLS connection, in Go, prove themselves by it, and an
 // end that has another authority's certificate be turned away.
 func mutual(t *testing.T, svid *x509svid.SVID, bundle *spiffebundle.Bundle, id spiffeid.ID) {

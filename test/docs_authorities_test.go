@@ -19,7 +19,7 @@ import (
 
 // docsAuthorities are the files of authorities that documents name, by their last
 // name. The documents' own commands make others: see the sessions.
-var docsAuthorities = sync.OnceValues(func() (map[string][]byte, error) { //nolint:gochecknoglobals // made once
+var docsAuthorities = sync.OnceValues(func() (map[string][]byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err

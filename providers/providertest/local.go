@@ -38,6 +38,7 @@ type Local struct {
 
 // Run holds the minter to the contract.
 func (m Local) Run(t *testing.T) {
+	t.Helper()
 	t.Run("good", m.good)
 	t.Run("two orders", m.two)
 	t.Run("shorter", m.shorter)

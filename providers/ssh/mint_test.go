@@ -172,6 +172,7 @@ func TestMinter(t *testing.T) {
 			},
 		},
 		Check: func(tb testing.TB, o exchange.Order, got exchange.Credential) {
+			tb.Helper()
 			said, c := open(tb, got)
 			if !got.Structured {
 				tb.Error("an OAuth client would take it for a bearer token")

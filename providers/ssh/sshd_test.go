@@ -30,11 +30,11 @@ type machine struct {
 	log  chan string
 }
 
-func tool(t *testing.T, name string, args ...string) string {
+func keygen(t *testing.T, args ...string) string {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "ssh-keygen", args...).CombinedOutput()
 	if err != nil {
-		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
+		t.Fatalf("ssh-keygen %v: %v\n%s", args, err, out)
 	}
 	return string(out)
 }
@@ -54,17 +54,17 @@ func boot(t *testing.T, a *ssh.Authority) *machine {
 		t.Fatal(err)
 	}
 	if os.Getuid() == 0 { // the folder that sshd, when root, gives its unprivileged part
-		if err := os.MkdirAll("/run/sshd", 0o755); err != nil { //nolint:gosec // as the package makes it
+		if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
 	m := &machine{dir: t.TempDir(), user: me.Username, log: make(chan string, 1000)}
 	at := func(name string) string { return filepath.Join(m.dir, name) }
-	tool(t, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", at("host"))
-	tool(t, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "runner", "-f", at("id"))
+	keygen(t, "-q", "-t", "ed25519", "-N", "", "-f", at("host"))
+	keygen(t, "-q", "-t", "ed25519", "-N", "", "-C", "runner", "-f", at("id"))
 	write(t, at("ca.pub"), a.PublicLine()+"\n")
 	write(t, at("principals"), "deploy\n")
-	free, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // at once
+	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ AuthorizedPrincipalsFile {{dir}}/principals
 LogLevel VERBOSE
 `))
 	ctx, cancel := context.WithCancel(context.Background())
-	server := exec.CommandContext(ctx, sshdProgram, "-D", "-e", "-f", at("sshd_config")) //nolint:gosec // ours
+	server := exec.CommandContext(ctx, sshdProgram, "-D", "-e", "-f", at("sshd_config"))
 	out, err := server.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -176,7 +176,7 @@ func (m *machine) login(t *testing.T, a *ssh.Authority, grant string, life time.
 	write(t, filepath.Join(m.dir, "id-cert.pub"), said.Certificate+"\n")
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "ssh", "-F", "none", "-p", m.port, //nolint:gosec // ours
+	out, err := exec.CommandContext(ctx, "ssh", "-F", "none", "-p", m.port,
 		"-i", filepath.Join(m.dir, "id"), "-o", "CertificateFile="+filepath.Join(m.dir, "id-cert.pub"),
 		"-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none", "-o", "BatchMode=yes",
 		"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
@@ -228,7 +228,7 @@ func TestServer(t *testing.T) {
 func TestKeygen(t *testing.T) {
 	dir := t.TempDir()
 	id := filepath.Join(dir, "id")
-	tool(t, "ssh-keygen", "-q", "-t", "ecdsa", "-N", "", "-f", id)
+	keygen(t, "-q", "-t", "ecdsa", "-N", "", "-f", id)
 	public, err := os.ReadFile(id + ".pub")
 	if err != nil {
 		t.Fatal(err)
@@ -241,7 +241,7 @@ func TestKeygen(t *testing.T) {
 	said, _ := open(t, got)
 	write(t, id+"-cert.pub", said.Certificate+"\n")
 	t.Setenv("TZ", "UTC")
-	shown := tool(t, "ssh-keygen", "-L", "-f", id+"-cert.pub")
+	shown := keygen(t, "-L", "-f", id+"-cert.pub")
 	for _, want := range []string{
 		"Type: ecdsa-sha2-nistp256-cert-v01@openssh.com user certificate", "Serial: " + said.Serial + "\n", fmt.Sprintf("Key ID: %q", said.KeyID),
 		"(using rsa-sha2-512)", "Signing CA: RSA " + a.Fingerprint(), "Valid: from 2026-09-01T11:59:30 to 2026-09-01T13:00:00",

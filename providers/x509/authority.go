@@ -1,3 +1,6 @@
+// Package x509 is certificates both ways. Identity in: a client certificate of the
+// connection, vouched for by somebody else's authority. Credential out: an X.509-SVID
+// of our own authority, for a key that the workload made.
 package x509
 
 import (

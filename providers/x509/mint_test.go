@@ -90,10 +90,12 @@ func TestMinter(t *testing.T) {
 				return other.minter(), o
 			},
 			"a usage that the authority lacks": func(tb testing.TB, o exchange.Order) (exchange.Minter, exchange.Order) {
+				tb.Helper()
 				return newHouse(tb, func(c *stdx509.Certificate) { c.ExtKeyUsage = []stdx509.ExtKeyUsage{stdx509.ExtKeyUsageClientAuth} }).minter(), o
 			},
 		},
 		Check: func(tb testing.TB, o exchange.Order, got exchange.Credential) {
+			tb.Helper()
 			if !got.Structured {
 				tb.Error("an OAuth client would take it for a bearer token")
 			}
@@ -129,17 +131,17 @@ func sha1Request(t *testing.T) string {
 	if err := os.WriteFile(path, keyPEM(t, rsaKey(t, 2048)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return tool(t, "openssl", "req", "-new", "-sha1", "-key", path, "-subj", "/CN=x")
+	return openssl(t, "req", "-new", "-sha1", "-key", path, "-subj", "/CN=x")
 }
 
-// tool runs a real program.
-func tool(t *testing.T, name string, args ...string) string {
+// openssl runs the real one.
+func openssl(t *testing.T, args ...string) string {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), name, args...).Output()
+	out, err := exec.CommandContext(t.Context(), "openssl", args...).Output()
 	if err != nil {
 		var exit *exec.ExitError
 		if errors.As(err, &exit) {
-			t.Fatalf("%s %v: %v\n%s", name, args, err, exit.Stderr)
+			t.Fatalf("openssl %v: %v\n%s", args, err, exit.Stderr)
 		}
 		t.Fatal(err)
 	}
@@ -300,7 +302,7 @@ func TestOpenSSL(t *testing.T) {
 	})
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
-	tool(t, "openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", at("key.pem"), "-out", at("csr.pem"), "-subj", "/")
+	openssl(t, "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", at("key.pem"), "-out", at("csr.pem"), "-subj", "/")
 	request, err := os.ReadFile(at("csr.pem"))
 	if err != nil {
 		t.Fatal(err)
@@ -313,12 +315,12 @@ func TestOpenSSL(t *testing.T) {
 	}
 	now := exchangetest.Now().Unix()
 	for _, purpose := range []string{"sslclient", "sslserver"} {
-		out := tool(t, "openssl", "verify", "-x509_strict", "-purpose", purpose, "-attime", text(now), "-CAfile", at("roots.pem"), "-untrusted", at("chain.pem"), at("leaf.pem"))
+		out := openssl(t, "verify", "-x509_strict", "-purpose", purpose, "-attime", text(now), "-CAfile", at("roots.pem"), "-untrusted", at("chain.pem"), at("leaf.pem"))
 		if !strings.Contains(out, "OK") {
 			t.Error(out)
 		}
 	}
-	shown := tool(t, "openssl", "x509", "-in", at("leaf.pem"), "-noout", "-text")
+	shown := openssl(t, "x509", "-in", at("leaf.pem"), "-noout", "-text")
 	for _, want := range []string{
 		"URI:" + exchangetest.Workload, "DNS:api.acme.test", "CA:FALSE", "X509v3 Key Usage: critical\n                Digital Signature\n",
 		"TLS Web Client Authentication", "TLS Web Server Authentication", "X509v3 Authority Key Identifier", "X509v3 Subject Key Identifier", "Subject: \n",
@@ -330,8 +332,8 @@ func TestOpenSSL(t *testing.T) {
 	if strings.Count(shown, "URI:") != 1 {
 		t.Error(shown)
 	}
-	key := tool(t, "openssl", "pkey", "-in", at("key.pem"), "-pubout")
-	if tool(t, "openssl", "x509", "-in", at("leaf.pem"), "-noout", "-pubkey") != key {
+	key := openssl(t, "pkey", "-in", at("key.pem"), "-pubout")
+	if openssl(t, "x509", "-in", at("leaf.pem"), "-noout", "-pubkey") != key {
 		t.Error("another key")
 	}
 }
