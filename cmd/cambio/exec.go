@@ -93,7 +93,7 @@ func findCommand(name string) error {
 // it prints. What it says on stderr is dropped: that may be anything.
 func printedBy(ctx context.Context, name string, args ...string) ([]byte, error) {
 	c := exec.CommandContext(ctx, name, args...) //nolint:gosec // the commands are named in package client
-	c.WaitDelay = time.Second // a child of its own that holds the pipe must not hold us
+	c.WaitDelay = time.Second                    // a child of its own that holds the pipe must not hold us
 	out, err := c.Output()
 	var status *exec.ExitError
 	switch {
