@@ -233,8 +233,13 @@ func newCompiler(world World, now time.Time) (*compiler, error) {
 		guardEnvs:     map[string]*celEnv{},
 		texts:         map[string]string{},
 	}
+	envs := claimEnvs{}
 	for name, provider := range world.Providers {
-		if c.providers[name], err = newProviderPolicy(base, name, provider); err != nil {
+		env, err := envs.of(base, provider)
+		if err == nil {
+			c.providers[name], err = newProviderPolicy(env, name, provider)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("identity provider %s: %w", name, err)
 		}
 	}

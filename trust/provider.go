@@ -3,6 +3,7 @@ package trust
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -88,16 +89,34 @@ func (p *providerPolicy) toPin() string {
 	return text
 }
 
-func newProviderPolicy(base *cel.Env, name string, provider Provider) (*providerPolicy, error) {
+// claimEnvs are environments by the table of claims that they are of. Providers of
+// one type have one table between them: a thousand of them would else make a
+// thousand environments that say the same.
+type claimEnvs map[[2]uintptr]*celEnv
+
+// of is the environment of a provider's claims.
+func (e claimEnvs) of(base *cel.Env, p Provider) (*celEnv, error) {
+	if len(p.Claims) > 0 {
+		return newCELEnv(base, newClaimSchema(p))
+	}
+	// The same two maps, not equal ones: to compare takes as long as to make.
+	table := [2]uintptr{reflect.ValueOf(p.Platform.Claims).Pointer(), reflect.ValueOf(p.Platform.Aliases).Pointer()}
+	if env := e[table]; env != nil {
+		return env, nil
+	}
+	env, err := newCELEnv(base, newClaimSchema(p))
+	if err == nil {
+		e[table] = env
+	}
+	return env, err
+}
+
+func newProviderPolicy(env *celEnv, name string, provider Provider) (*providerPolicy, error) {
 	p := &providerPolicy{
-		name: name, schema: newClaimSchema(provider), tokenUse: provider.TokenUse, sample: provider.Platform.Sample,
+		name: name, schema: env.schema, env: env, tokenUse: provider.TokenUse, sample: provider.Platform.Sample,
 	}
 	if p.tokenUse.rank() == 0 {
 		return nil, fmt.Errorf("token use %q is none", provider.TokenUse)
-	}
-	var err error
-	if p.env, err = newCELEnv(base, p.schema); err != nil {
-		return nil, err
 	}
 	for _, names := range [][]string{provider.Platform.Anchors, provider.Anchors} {
 		for _, anchor := range names {
