@@ -489,6 +489,27 @@ func TestConfigWarns(t *testing.T) {
 	}
 }
 
+// TestIssuerForms: an issuer that does not look like its platform's draws a warning.
+func TestIssuerForms(t *testing.T) {
+	for settings, want := range map[string]bool{
+		"type: circleci, issuer: https://oidc.circleci.com/org/0b3c6f1e-5f42-4b7a-9d3e-6a1f2c8d7e90":              false,
+		"type: circleci, issuer: https://oidc.circleci.com.evil.example/org/0b3c6f1e-5f42-4b7a-9d3e-6a1f2c8d7e90": true,
+		"type: circleci, issuer: https://oidc.circleci.com/org/acme":                                              true,
+		"type: azure-devops, issuer: https://login.microsoftonline.com/common/v2.0":                               true,
+		"type: azure-devops, issuer: https://login.microsoftonline.com/5d1f7c3a-8e24-4b6f-9a0d-2c3e4f5a6b7c/v2.0": false,
+		"type: buildkite": false,
+		"type: env0":      false,
+		"type: env0, issuer: https://login.app.env0.com":                         true, // without its slash it is another one
+		"type: circleci, issuer: http://127.0.0.1:8085, insecure_loopback: true": false,
+	} {
+		_, fs := parse(validConfig[:strings.Index(validConfig, "targets:")] + "  other: {" + settings + ", audience: https://id.acme.example}\n" + validConfig[strings.Index(validConfig, "targets:"):])
+		got := len(fs) == 1 && fs[0].ID == "issuer-form" && fs[0].Severity == strictyaml.Warning
+		if got != want || !want && len(fs) > 0 {
+			t.Errorf("%s: %v", settings, fs)
+		}
+	}
+}
+
 // TestSharedAudiences: the audience that a platform's tokens have where nobody asks
 // for one draws a warning, and one that nobody can choose does not.
 func TestSharedAudiences(t *testing.T) {
