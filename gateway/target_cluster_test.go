@@ -23,7 +23,7 @@ import (
 )
 
 // appPEM is the key of a GitHub App, made once: RSA keys take their time.
-var appPEM = sync.OnceValues(func() ([]byte, error) { //nolint:gochecknoglobals // a cache of a test key
+var appPEM = sync.OnceValues(func() ([]byte, error) {
 	k, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		return nil, err

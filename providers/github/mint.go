@@ -39,7 +39,7 @@ const (
 // or its client id.
 var (
 	AppForm          = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.]{0,63}$`)
-	InstallationForm = idForm
+	InstallationForm = regexp.MustCompile(`^[1-9][0-9]{0,17}$`)
 )
 
 // tokenForm is an installation token, in its forms before and since 2026-04.

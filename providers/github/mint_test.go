@@ -28,7 +28,7 @@ import (
 )
 
 // appKey is made once for all tests: RSA keys take their time.
-var appKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) }) //nolint:gochecknoglobals // a cache of a test key
+var appKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
 
 func key(tb testing.TB) *rsa.PrivateKey {
 	tb.Helper()
@@ -252,6 +252,7 @@ func TestMinter(t *testing.T) {
 		},
 		Secrets: func(good providertest.Response) []string { return []string{tokenOf(good)} },
 		Check: func(tb testing.TB, got exchange.Credential) {
+			tb.Helper()
 			sum := sha256.Sum256([]byte(got.Value.Reveal()))
 			if got.Handle != base64.StdEncoding.EncodeToString(sum[:]) || !got.Expires.Equal(exchangetest.Now().Add(time.Hour)) || got.Type != github.Types()[0] || got.Structured {
 				tb.Errorf("%s %s %s", got.Handle, got.Expires, got.Type)

@@ -189,6 +189,7 @@ func TestMinter(t *testing.T) {
 			return append([]string{token}, strings.Split(token, ".")[1:]...)
 		},
 		Check: func(tb testing.TB, got exchange.Credential) {
+			tb.Helper()
 			_, claims := tokenIn(`{"status":{"token":"` + got.Value.Reveal() + `"}}`)
 			if got.Handle != claims["jti"] || !got.Expires.Equal(now.Add(20*time.Minute)) || got.Structured {
 				tb.Errorf("handle %s, expires %s", got.Handle, got.Expires)

@@ -24,7 +24,7 @@ import (
 const gateway = "https://gw.test"
 
 // keys are made once for all tests: RSA keys take their time.
-var keys = sync.OnceValues(func() ([]standin.Key, error) { return standin.DefaultKeys(rand.Reader) }) //nolint:gochecknoglobals // a cache of test keys
+var keys = sync.OnceValues(func() ([]standin.Key, error) { return standin.DefaultKeys(rand.Reader) })
 
 // delegated is what docs/how-to/kubernetes.md says to apply.
 const delegated = `
