@@ -189,7 +189,8 @@ func (s *Callers) Verify(ctx context.Context, token string) (exchange.Proof, err
 	}
 	p, ok := s.byAudience[r.audience]
 	if !ok {
-		return exchange.Proof{}, exchange.Refuse(trust.ReasonAudMismatch, nil)
+		// Made for another relying party, who could show it here.
+		return exchange.Proof{}, invalid("the audience that was signed is not ours")
 	}
 	proof := exchange.Proof{Identity: trust.Identity{Provider: p.Name}}
 	now := s.now()

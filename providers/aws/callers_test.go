@@ -344,9 +344,9 @@ func TestCallers(t *testing.T) {
 	text("a JWT", "eyJhbGciOiJSUzI1NiJ9.e30.AAAA")
 	text("nothing", "{}")
 
-	wrong("another audience", trust.ReasonAudMismatch, func(e *envelope) { e.header("x-cambio-audience").Value = "https://id.evil.example" })
-	wrong("our audience in capitals", trust.ReasonAudMismatch, func(e *envelope) { e.header("x-cambio-audience").Value = strings.ToUpper(gateway) })
-	wrong("a nonce of ours that is too long", trust.ReasonAudMismatch, func(e *envelope) { e.header("x-cambio-audience").Value += "?nonce=cn1.x?nonce=y" })
+	wrong("another audience", trust.ReasonAWSRequestInvalid, func(e *envelope) { e.header("x-cambio-audience").Value = "https://id.evil.example" })
+	wrong("our audience in capitals", trust.ReasonAWSRequestInvalid, func(e *envelope) { e.header("x-cambio-audience").Value = strings.ToUpper(gateway) })
+	wrong("a nonce of ours that is too long", trust.ReasonAWSRequestInvalid, func(e *envelope) { e.header("x-cambio-audience").Value += "?nonce=cn1.x?nonce=y" })
 	signed := func(name string, reason trust.Reason, e envelope) {
 		broken[name] = providertest.Broken{Subject: exchange.Subject{Type: exchange.SubjectAWS, Token: e.text(t)}, Reason: reason}
 	}
