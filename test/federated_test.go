@@ -241,35 +241,38 @@ identity_providers:
     insecure_loopback: true
 targets:
   partner: {type: oauth, token_url: "` + second.URL + `/token", audience: "https://second.test", parameters: {audience: orders}}
+  bearer: {type: oauth, token_url: "` + second.URL + `/token", audience: "https://second.test", grant: jwt-bearer, parameters: {audience: orders}}
+  client: {type: oauth, token_url: "` + second.URL + `/token", audience: "https://second.test", grant: client-credentials, parameters: {audience: orders}}
   other: {type: oauth, token_url: "` + second.URL + `/token", audience: "https://second.test/other", parameters: {audience: orders}}
 `,
-		Trusts: map[string]string{"deploy.yaml": deploys(`{to: partner, scopes: [orders.read], ttl: 5m}`, `{to: other, ttl: 5m}`)["deploy.yaml"]},
+		Trusts: map[string]string{"deploy.yaml": deploys(`{to: partner, scopes: [orders.read], ttl: 5m}`,
+			`{to: bearer, scopes: [orders.read], ttl: 5m}`, `{to: client, scopes: [orders.read], ttl: 5m}`, `{to: other, ttl: 5m}`)["deploy.yaml"]},
 	})
 	first.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { a.Gateway.Public().ServeHTTP(w, r) })
 	first.Start()
 	t.Cleanup(first.Close)
 
-	f := rig.Form(a.Token(nil))
-	f.Set("audience", "partner")
-	got := a.Post(f)
-	if got.Status != 200 || got.Text("scope") != "orders.read" || got.Text("token_type") != "Bearer" {
-		t.Fatalf("%d %s\nfirst:\n%s\nsecond:\n%s", got.Status, got.Raw, a.Log, second.Log)
-	}
-	if in, _ := got.Body["expires_in"].(float64); in <= 0 || in > 300 {
-		t.Errorf("expires in %v", got.Body["expires_in"])
-	}
-	claims := claimsOf(t, got.Text("access_token"))
-	if claims["iss"] != "https://second.test" || claims["aud"] != "https://orders.test" || claims["scope"] != "orders.read" {
-		t.Errorf("%v", claims)
-	}
-	record := mintedBy(t, a, got.Decision)
-	if !strings.HasPrefix(record.Handle, "sha256:") {
-		t.Errorf("%+v", record)
+	for _, target := range []string{"partner", "bearer", "client"} { // each way to show an assertion
+		f := rig.Form(a.Token(nil))
+		f.Set("audience", target)
+		got := a.Post(f)
+		if got.Status != 200 || got.Text("scope") != "orders.read" || got.Text("token_type") != "Bearer" {
+			t.Fatalf("%s: %d %s\nfirst:\n%s\nsecond:\n%s", target, got.Status, got.Raw, a.Log, second.Log)
+		}
+		if in, _ := got.Body["expires_in"].(float64); in <= 0 || in > 300 {
+			t.Errorf("%s: expires in %v", target, got.Body["expires_in"])
+		}
+		claims := claimsOf(t, got.Text("access_token"))
+		if claims["iss"] != "https://second.test" || claims["aud"] != "https://orders.test" || claims["scope"] != "orders.read" {
+			t.Errorf("%s: %v", target, claims)
+		}
+		if record := mintedBy(t, a, got.Decision); !strings.HasPrefix(record.Handle, "sha256:") {
+			t.Errorf("%s: %+v", target, record)
+		}
 	}
 	// What the second one refuses is refused, with its words in the first one's journal
 	// only, and releases the workload's token: nothing was issued.
-	token := a.Token(nil)
-	f = rig.Form(token)
+	f := rig.Form(a.Token(nil))
 	f.Set("audience", "other")
 	if got := a.Post(f); got.Status != 503 || strings.Contains(got.Raw, "second") {
 		t.Errorf("an audience that the second one does not take: %d %s", got.Status, got.Raw)
@@ -278,7 +281,7 @@ targets:
 	if got := a.Post(f); got.Status != 200 {
 		t.Errorf("the token was not released: %d %s", got.Status, got.Raw)
 	}
-	// More than the second one grants.
+	// Nobody here trusts it: the second one is not asked.
 	f = rig.Form(a.Token(map[string]any{"repository_id": "3"}))
 	f.Set("audience", "partner")
 	if got := a.Post(f); got.Status != 400 {
