@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"cambio/providers"
+	"cambio/providers/oidc"
 	"cambio/providers/ssh"
 	"cambio/providers/x509"
 	"cambio/trust"
@@ -312,7 +313,7 @@ func ParseConfig(file string, src []byte, env func(string) (string, bool), readF
 	if root == nil {
 		return Config{}, r.Findings()
 	}
-	c := checker{r: &r, root: root, dir: filepath.Dir(file), readFile: readFile, platformNames: providers.PlatformNames()}
+	c := checker{r: &r, root: root, dir: filepath.Dir(file), readFile: readFile, platformNames: providers.PlatformNames(), platforms: map[string]oidc.Platform{}}
 	expander{r: &r, env: env, readFile: readFile, dir: c.dir}.expand(root)
 	r.Decode(root, &c.config)
 	c.defaults()
@@ -337,6 +338,7 @@ type checker struct {
 	readFile func(string) ([]byte, error)
 
 	platformNames []string
+	platforms     map[string]oidc.Platform
 }
 
 // defaults fills what was left out. What was written wrongly has its finding

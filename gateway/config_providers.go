@@ -69,11 +69,22 @@ func (c *checker) name(key *strictyaml.Node) {
 	}
 }
 
+// platform is the platform of this name: made once, as a thousand providers are of
+// few types.
+func (c *checker) platform(name string) oidc.Platform {
+	platform, made := c.platforms[name]
+	if !made {
+		platform, _ = providers.Platform(name)
+		c.platforms[name] = platform
+	}
+	return platform
+}
+
 // provider checks one identity provider, and returns it with its defaults and
 // the files that it names.
 func (c *checker) provider(name string, n *strictyaml.Node, p IdentityProvider) IdentityProvider {
 	known := c.oneOf(n.Get("type"), c.platformNames, "provider-type")
-	platform, _ := providers.Platform(p.Type)
+	platform := c.platform(p.Type)
 	if n.Get("issuer") == nil {
 		p.Issuer = platform.Issuer
 	}
@@ -183,7 +194,7 @@ func (c *checker) file(n *strictyaml.Node, path string) (string, []byte) {
 
 func (c *checker) audiences(n *strictyaml.Node, p IdentityProvider) {
 	node := n.Get("audience")
-	platform, _ := providers.Platform(p.Type)
+	platform := c.platform(p.Type)
 	for i, aud := range p.Audience {
 		at := node
 		if items := node.Items(); i < len(items) {
@@ -258,8 +269,8 @@ func (c *checker) tokenUse(n *strictyaml.Node, platform oidc.Platform) {
 // catalogue asks the platform's own check: URLs, keys, algorithms, audiences.
 func (c *checker) catalogue(name string, n *strictyaml.Node, p IdentityProvider) {
 	algs := n.Get("algs").Items()
-	platform, _ := providers.Platform(p.Type)
-	for _, problem := range providers.Check(p.provider(name)) {
+	platform := c.platform(p.Type)
+	for _, problem := range oidc.Check(p.provider(name).WithDefaults(platform), platform) {
 		at := n.Find(problem.Field)
 		switch {
 		case problem.Field == "audience" && problem.Finding == oidc.FindingSetting && n.Get("audience") == nil:

@@ -105,16 +105,6 @@ func TargetTypes() map[string]trust.TargetType {
 	}
 }
 
-// Check says all that is wrong with one provider's configuration, without
-// calling it. A type that the catalogue lacks is one problem.
-func Check(p oidc.Provider) []oidc.Problem {
-	platform, ok := Platform(p.Type)
-	if !ok {
-		return []oidc.Problem{{Finding: oidc.FindingSetting, Field: "type", Text: "no such type of identity provider"}}
-	}
-	return oidc.Check(p.WithDefaults(platform), platform)
-}
-
 // TargetFacts are what people want to know of a type of target.
 type TargetFacts struct {
 	Type  string

@@ -368,7 +368,6 @@ func TestCheck(t *testing.T) {
 		want []string // finding and field
 	}{
 		"github":            {oidc.Provider{Type: "github-actions", Audiences: []string{"a"}}, nil},
-		"type":              {oidc.Provider{Type: "saml"}, []string{"provider-setting type"}},
 		"no issuer":         {oidc.Provider{Type: "oidc", Audiences: []string{"a"}}, []string{"issuer-url-invalid issuer"}},
 		"address":           {oidc.Provider{Type: "oidc", Issuer: "https://10.0.0.1", Audiences: []string{"a"}}, []string{"issuer-address-forbidden issuer"}},
 		"address of keys":   {oidc.Provider{Type: "gcp", JWKSURL: "https://127.1/x", Audiences: []string{"a"}}, []string{"issuer-address-forbidden jwks_url"}},
@@ -383,7 +382,8 @@ func TestCheck(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got []string
-			for _, p := range providers.Check(c.p) {
+			platform, _ := providers.Platform(c.p.Type)
+			for _, p := range oidc.Check(c.p.WithDefaults(platform), platform) {
 				got = append(got, p.Finding+" "+p.Field)
 				if p.Text == "" {
 					t.Error("nothing said")
