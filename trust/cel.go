@@ -48,9 +48,10 @@ const (
 
 // celEnv compiles conditions over the claims of one schema.
 type celEnv struct {
-	env    *cel.Env
-	schema *claimSchema
-	open   bool // the claims are not known: conditions are looked at, and none is made
+	env     *cel.Env
+	schema  *claimSchema
+	open    bool                  // the claims are not known: conditions are looked at, and none is made
+	implied map[string]*condition // of the platform; see imply
 }
 
 // baseEnv is what all conditions share: the variables but claims, and functions

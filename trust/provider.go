@@ -111,6 +111,26 @@ func (e claimEnvs) of(base *cel.Env, p Provider) (*celEnv, error) {
 	return env, err
 }
 
+// imply is the condition that the platform has unless match names the claim,
+// compiled once for all providers that share the environment. Only the making of a
+// compiler calls it, one at a time.
+func (e *celEnv) imply(claim, source string) (*condition, error) {
+	key := claim + "\x00" + source
+	if c := e.implied[key]; c != nil {
+		return c, nil
+	}
+	c, problems := e.compile(source)
+	if len(problems) > 0 || c.perGrant {
+		return nil, fmt.Errorf("the implied condition of %q is none: %v", claim, problems)
+	}
+	c.implied = claim
+	if e.implied == nil {
+		e.implied = map[string]*condition{}
+	}
+	e.implied[key] = c
+	return c, nil
+}
+
 func newProviderPolicy(env *celEnv, name string, provider Provider) (*providerPolicy, error) {
 	p := &providerPolicy{
 		name: name, schema: env.schema, env: env, tokenUse: provider.TokenUse, sample: provider.Platform.Sample,
@@ -166,11 +186,10 @@ func newProviderPolicy(env *celEnv, name string, provider Provider) (*providerPo
 		if claim == nil {
 			return nil, fmt.Errorf("the implied condition's claim %q is no claim", name)
 		}
-		c, problems := p.env.compile(provider.Platform.Implied[name])
-		if len(problems) > 0 || c.perGrant {
-			return nil, fmt.Errorf("the implied condition of %q is none: %v", name, problems)
+		c, err := env.imply(name, provider.Platform.Implied[name])
+		if err != nil {
+			return nil, err
 		}
-		c.implied = name
 		p.implied = append(p.implied, implied{claim: claim, condition: c})
 	}
 	return p, nil
