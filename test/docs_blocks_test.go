@@ -158,6 +158,9 @@ func configOf(t *testing.T, name string, all []block) gateway.Config {
 		if b.lang != "yaml" || yaml.Unmarshal([]byte(b.text), &top) != nil || !configures(top) {
 			continue
 		}
+		if own, ok := top["tls"].(map[string]any); ok {
+			whole["tls"] = own // who ends TLS is a part of what providers are taken
+		}
 		for _, part := range []string{"identity_providers", "targets"} {
 			own, _ := top[part].(map[string]any)
 			into, ok := whole[part].(map[string]any)

@@ -66,7 +66,7 @@ func Platform() oidc.Platform {
 			Title:    "SPIFFE (JWT-SVID, X.509-SVID)",
 			Evidence: oidc.FromSource,
 			Source:   "the standards JWT-SVID, X509-SVID, SPIFFE_ID and SPIFFE_Trust_Domain_and_Bundle of https://github.com/spiffe/spiffe, and https://github.com/spiffe/go-spiffe, which makes and reads every SVID of its tests",
-			Obtain:   "A JWT-SVID from a file that spiffe-helper or `spire-agent api fetch jwt` writes (`--token-file`); an X.509-SVID by `--client-cert` and `--client-key`",
+			Obtain:   "from the file that spiffe-helper or `spire-agent api fetch jwt` writes (`--token-file`), or the X.509-SVID's own files (`--client-cert`, `--client-key`), for each exchange",
 			Page:     "spiffe.md",
 			Risks: []string{
 				"Whoever may write registration entries in the trust domain may be any of its workloads.",

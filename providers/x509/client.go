@@ -79,7 +79,7 @@ func Platform() oidc.Platform {
 			Title:    "Client certificates of an authority of one's own",
 			Evidence: oidc.FromSource,
 			Source:   "RFC 5280, as Go's crypto/x509 (https://github.com/golang/go/tree/master/src/crypto/x509) reads and verifies it",
-			Obtain:   "`--client-cert` and `--client-key`, files that are read again for each attempt",
+			Obtain:   "from the files of `--client-cert` and `--client-key`, for each exchange",
 			Page:     "client-certificates.md",
 			Risks: []string{
 				"Whoever can have the authority sign a name is that name: an authority that also signs people's or servers' certificates belongs to another provider, or to none.",
