@@ -24,6 +24,10 @@ type Connection struct {
 	// for a grant that names none.
 	Resources []string
 
+	// Certifies says that what it gives is for a key of the workload's: without one,
+	// nothing can be tried.
+	Certifies bool
+
 	session func(resource, decision string) string
 }
 
@@ -108,7 +112,7 @@ func Connect(c Config, policy *trust.Policy, name string, now time.Time) (*Conne
 	if findings = append(findings, more...); findings.HasErrors() {
 		return nil, findings, nil
 	}
-	connection.Target = name
+	connection.Target, connection.Certifies = name, kind.vouches
 	for _, g := range grants {
 		if !slices.Contains(connection.Resources, g.Resource) {
 			connection.Resources = append(connection.Resources, g.Resource)

@@ -425,3 +425,30 @@ func TestCertifyRefused(t *testing.T) {
 		t.Errorf("twice: %d", res.StatusCode)
 	}
 }
+
+// TestCertificatesByCommand: the program makes the key, asks, and writes files that
+// openssl and ssh-keygen take.
+func TestCertificatesByCommand(t *testing.T) {
+	program, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := certificateRig(t)
+	dir := t.TempDir()
+	put := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("token", r.Token(nil))
+	runTool(t, dir, program, "exchange", "--server", r.URL, "--token-file", "token", "--to", "mesh", "--new-key", "key.pem", "--out", "cert.pem", "--bundle", "roots.pem")
+	runTool(t, dir, "openssl", "verify", "-x509_strict", "-purpose", "sslclient", "-CAfile", "roots.pem", "-untrusted", "cert.pem", "cert.pem")
+	if _, err := tls.LoadX509KeyPair(filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")); err != nil {
+		t.Error(err)
+	}
+	runTool(t, dir, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "id_ed25519")
+	put("token", r.Token(nil))
+	runTool(t, dir, program, "exchange", "--server", r.URL, "--token-file", "token", "--to", "machines", "--ssh-key", "id_ed25519.pub")
+	runTool(t, dir, "ssh-keygen", "-L", "-f", "id_ed25519-cert.pub")
+}

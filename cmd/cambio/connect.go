@@ -50,6 +50,12 @@ thrown away; the exchanges are on the record.`,
 			if err != nil {
 				return err
 			}
+			if verify && connection.Certifies {
+				return &failure{
+					code: exitUsage, err: fmt.Errorf("target %s certifies a key, and there is none to try it with", args[0]),
+					next: "try it with a key: cambio exchange --help shows --new-key and --ssh-key",
+				}
+			}
 			if verify {
 				a.to = args[0]
 				return a.verify(cmd.Context(), connection)
@@ -126,6 +132,8 @@ func (c *common) printConnection(connection *gateway.Connection) error {
 		return err
 	}
 	switch {
+	case connection.Certifies && c.output != "json":
+		c.io.say("  next: set it up where it is verified, then, in a job that a trust is for, ask for a certificate: cambio exchange --help")
 	case len(others) > 0:
 		c.io.say("  next: review it, and apply one of these: cambio connect %s %s", connection.Target, strings.Join(others, ", or "))
 	case c.output != "json":
