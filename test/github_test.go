@@ -120,7 +120,7 @@ grants: [{to: gh, resource: "github:acme/app", scopes: ["contents:read", "issues
 		t.Error("the journal or the log shows the token")
 	}
 	// Others may read the one secret: neither a check nor a start lets that pass.
-	if err := os.Chmod(file, 0o644); err != nil { //nolint:gosec // that is what is refused
+	if err := os.Chmod(file, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	r.Stop()
