@@ -4,8 +4,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
-	"io"
-	"log"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -239,7 +238,7 @@ func newEndpoint(t *testing.T, doc []byte, c tls.Certificate) *endpoint {
 func (e *endpoint) serve(t *testing.T, c tls.Certificate) {
 	t.Helper()
 	e.TLS = &tls.Config{Certificates: []tls.Certificate{c}, MinVersion: tls.VersionTLS12}
-	e.Config.ErrorLog = log.New(io.Discard, "", 0) // refused handshakes are what is tested
+	e.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo) // refused handshakes are what is tested
 	e.StartTLS()
 	t.Cleanup(e.Close)
 }

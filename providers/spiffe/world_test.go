@@ -75,6 +75,7 @@ func (v *verifier) Verify(ctx context.Context, s exchange.Subject) (exchange.Pro
 		return v.set.Verify(ctx, s.Token)
 	case exchange.SubjectMTLS:
 		return v.certs.Verify(ctx, s.Certificates)
+	case exchange.SubjectAWS:
 	}
 	return exchange.Proof{}, exchange.Refuse(trust.ReasonTokenType, nil)
 }

@@ -14,6 +14,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"cambio/exchange"
@@ -128,17 +129,19 @@ func cause(err error) error {
 	switch {
 	case errors.As(err, &unknown):
 		return errors.New("signed by no authority of the configuration")
-	case errors.As(err, &invalid):
-		switch invalid.Reason {
-		case x509.Expired:
-			return errors.New("a certificate above it has expired, or is not valid yet")
-		case x509.IncompatibleUsage:
-			return errors.New("it is for another use")
-		case x509.CANotAuthorizedForThisName, x509.UnconstrainedName, x509.NameConstraintsWithoutSANs, x509.CANotAuthorizedForExtKeyUsage:
-			return errors.New("its authority may not sign for its names or use")
-		}
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return errors.New("a certificate above it has expired, or is not valid yet")
+	case errors.As(err, &invalid) && invalid.Reason == x509.IncompatibleUsage:
+		return errors.New("it is for another use")
+	case errors.As(err, &invalid) && slices.Contains(outsideNames(), invalid.Reason):
+		return errors.New("its authority may not sign for its names or use")
 	}
 	return errors.New("the chain is not one that can be relied on")
+}
+
+// outsideNames are the reasons of crypto/x509 for what an authority may not sign.
+func outsideNames() []x509.InvalidReason {
+	return []x509.InvalidReason{x509.CANotAuthorizedForThisName, x509.UnconstrainedName, x509.NameConstraintsWithoutSANs, x509.CANotAuthorizedForExtKeyUsage}
 }
 
 // Times holds a certificate to its own times and to the provider's limits, as

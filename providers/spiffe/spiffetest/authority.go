@@ -42,7 +42,7 @@ func New(tb testing.TB, domain string, now time.Time) *Authority {
 		Subject: pkix.Name{CommonName: "root of " + domain}, IsCA: true, BasicConstraintsValid: true,
 		KeyUsage:  x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(365 * 24 * time.Hour),
-	}, nil, a.key.Public())
+	}, a.key.Public())
 	return a
 }
 
@@ -60,12 +60,10 @@ func must(tb testing.TB, err error) {
 	}
 }
 
-// sign makes a certificate; parent nil: the authority's own root.
-func (a *Authority) sign(template, parent *x509.Certificate, public crypto.PublicKey) *x509.Certificate {
+// sign makes a certificate. The first one is the authority's own root.
+func (a *Authority) sign(template *x509.Certificate, public crypto.PublicKey) *x509.Certificate {
 	a.tb.Helper()
-	if parent == nil {
-		parent = a.Root
-	}
+	parent := a.Root
 	if parent == nil {
 		parent = template
 	}
@@ -109,14 +107,14 @@ func (a *Authority) Certificate(uris []string, edit func(c *x509.Certificate)) t
 	if edit != nil {
 		edit(template)
 	}
-	leaf := a.sign(template, nil, key.Public())
+	leaf := a.sign(template, key.Public())
 	return tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}
 }
 
 // Issue signs a template as it is, for a key.
 func (a *Authority) Issue(template *x509.Certificate, public crypto.PublicKey) *x509.Certificate {
 	a.tb.Helper()
-	return a.sign(template, nil, public)
+	return a.sign(template, public)
 }
 
 // Below is another authority that this one vouches for. edit changes its
@@ -132,7 +130,7 @@ func (a *Authority) Below(edit func(c *x509.Certificate)) *Authority {
 	if edit != nil {
 		edit(template)
 	}
-	b.Root = a.sign(template, nil, b.key.Public())
+	b.Root = a.sign(template, b.key.Public())
 	return b
 }
 
@@ -233,6 +231,6 @@ func (a *Authority) Server() tls.Certificate {
 	a.tb.Helper()
 	template, key := a.Leaf(), a256(a.tb)
 	template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
-	leaf := a.sign(template, nil, key.Public())
+	leaf := a.sign(template, key.Public())
 	return tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}
 }
