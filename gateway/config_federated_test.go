@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"encoding/pem"
 	"net/http/httptest"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -182,6 +183,22 @@ func TestConnectFederated(t *testing.T) {
 	holds(t, c, "json", `"sub": "`+subj+`"`)
 }
 
+// TestConnectFederatedScripts: what is printed for a shell is one that a shell reads.
+func TestConnectFederatedScripts(t *testing.T) {
+	for target, grant := range map[string]string{
+		"entra": `{to: entra, resource: "azure:11111111-2222-3333-4444-555555555555", scopes: ["https://management.azure.com/.default"]}`,
+		"vault": `{to: vault, resource: "vault:payments-deploy", ttl: 15m, policies: [default, payments-read]}`,
+	} {
+		c, _ := connection(t, target, granting("payments", "41881900", grant))
+		script, _ := c.Form("cli")
+		sh := exec.Command("sh", "-n")
+		sh.Stdin = strings.NewReader(script)
+		if out, err := sh.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s\n%s", target, err, out, script)
+		}
+	}
+}
+
 func TestConnectFederatedRefused(t *testing.T) {
 	role := func(policies string) string {
 		return `{to: vault, resource: "vault:deploy", policies: [` + policies + `]}`
@@ -210,6 +227,8 @@ func TestImportToTheSame(t *testing.T) {
 	const (
 		iss  = "https://token.actions.githubusercontent.com"
 		role = `{"data": {"role_type": "jwt", "user_claim": "sub", "bound_audiences": ["a"], "bound_claims": {"repository_id": "41881900", "repository_owner_id": "9919"}, "token_policies": ["payments-read"], "token_ttl": 600}}`
+
+		credential = `{"name": "x", "issuer": "` + iss + `", "subject": "repo:acme@9919/payments@41881900:ref:refs/heads/main", "audiences": ["api://AzureADTokenExchange"]}`
 	)
 	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	for name, x := range map[string]struct {
@@ -224,10 +243,8 @@ func TestImportToTheSame(t *testing.T) {
 		"vault with root":  {gateway.ImportSource{Kind: "vault", Data: []byte(strings.Replace(role, "payments-read", "root", 1)), Issuer: iss}, "vault", "vault:payments-deploy", "", "import-permissions"},
 		"vault elsewhere":  {gateway.ImportSource{Kind: "vault", Data: []byte(role), Issuer: iss}, "orders-api", "", "to: orders-api", ""},
 		"vault, its grant": {gateway.ImportSource{Kind: "vault", Data: []byte(strings.Replace(role, `"token_ttl"`, `"token_no_default_policy": true, "token_ttl"`, 1)), Issuer: iss}, "vault", "vault:payments-deploy", "policies: [payments-read]", ""},
-		"azure, of whom": {gateway.ImportSource{Kind: "azure", Data: []byte(`{"name": "x", "issuer": "` + iss + `", "subject": "repo:acme@9919/payments@41881900:ref:refs/heads/main", "audiences": ["api://AzureADTokenExchange"]}`)},
-			"entra", "", "", "import-role"},
-		"azure": {gateway.ImportSource{Kind: "azure", Data: []byte(`{"name": "x", "issuer": "` + iss + `", "subject": "repo:acme@9919/payments@41881900:ref:refs/heads/main", "audiences": ["api://AzureADTokenExchange"]}`)},
-			"entra", "azure:11111111-2222-3333-4444-555555555555", "https://management.azure.com/.default", ""},
+		"azure, of whom":   {gateway.ImportSource{Kind: "azure", Data: []byte(credential)}, "entra", "", "", "import-role"},
+		"azure":            {gateway.ImportSource{Kind: "azure", Data: []byte(credential)}, "entra", "azure:11111111-2222-3333-4444-555555555555", "https://management.azure.com/.default", ""},
 	} {
 		got, fs := gateway.Import(&c, x.source, gateway.Labels{To: x.to, Resource: x.resource, From: "github", Owner: "team@acme.example", Purpose: "Deploys"}, now)
 		failed := slices.ContainsFunc(fs, func(f strictyaml.Finding) bool { return f.ID == x.id && f.Severity == strictyaml.Error })
