@@ -4,7 +4,6 @@ package codefresh
 import (
 	"errors"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -42,7 +41,9 @@ func Platform() oidc.Platform {
 			Claims:  claims,
 			Anchors: []string{"pipeline_id", "account_id"},
 			Gates:   []string{"scm_ref"},
-			Lint:    lint,
+			// A pull request's build is its author's code under the same ids. The claim is
+			// there or not, and has no value that could be guarded.
+			Implied: map[string]string{pullRequest: `!("` + pullRequest + `" in claims)`},
 			Journal: []string{
 				"iss", "iat", "exp", "account_id", "account_name", "pipeline_id", "pipeline_name", "workflow_id",
 				"scm_repo_url", "scm_ref", pullRequest,
@@ -80,7 +81,7 @@ func Platform() oidc.Platform {
 			Page:     "codefresh.md",
 			Risks: []string{
 				"The default audience (https://g.codefresh.io) is the same for every relying party: take tokens of your own audience only.",
-				"A build of a pull request has the same ids, and scm_ref is the branch that its author named: it differs by scm_pull_request_target_branch alone.",
+				"A build of a pull request has the same ids, and scm_ref is the branch that its author named: it is refused unless `match` names scm_pull_request_target_branch.",
 				"scm_ref has no refs/ before it, so that a branch and a tag look alike.",
 			},
 		},
@@ -101,19 +102,4 @@ func check(claims map[string]any) error {
 		return errors.New("sub and the id claims name different pipelines")
 	}
 	return nil
-}
-
-// lint finds trusts that a pull request could pass: the claim that tells it apart
-// is there or not, and no value of it could be guarded.
-func lint(t trust.Trust) []trust.Remark {
-	aware := slices.ContainsFunc(t.Match, func(l trust.MatchLine) bool { return l.Claim.ID() == "/"+pullRequest }) ||
-		slices.ContainsFunc(t.When, func(c trust.Condition) bool { return strings.Contains(c.Source, pullRequest) })
-	if aware {
-		return nil
-	}
-	return []trust.Remark{{
-		ID: "outsider-code", At: t.At, Field: "when",
-		Message: "a build of a pull request has these claims too, with its author's branch as scm_ref",
-		Fix:     `when: ['!("` + pullRequest + `" in claims)'], or match it where pull requests are meant`,
-	}}
 }
