@@ -17,8 +17,8 @@ import (
 )
 
 // maxAge is the age of the oldest token that a machine can have: Azure's metadata
-// service keeps one for up to a day, and Entra dates tokens back by five minutes.
-const maxAge = 24*time.Hour + 5*time.Minute
+// service keeps one for up to a day, and Entra dates tokens back by some minutes.
+const maxAge = 25 * time.Hour
 
 // issuers are Entra's issuers of one tenant, version 1 and 2, in the clouds of the
 // world, the US government and China.
