@@ -15,7 +15,6 @@ import (
 	"cambio/exchange"
 	"cambio/issuer"
 	"cambio/trust"
-	"cambio/trust/strictyaml"
 )
 
 // What every order is for, unless a test changes it.
@@ -76,9 +75,9 @@ func Try(tb testing.TB, ask Ask) (exchange.Order, error) {
 	if ask.Workload == "" {
 		ask.Workload = Workload
 	}
-	policy, findings := compile(ask)
-	if policy == nil {
-		tb.Fatal(findings.Error())
+	policy, err := compile(ask)
+	if err != nil {
+		tb.Fatal(err)
 	}
 	w := &world{workload: ask.Workload}
 	target := ask.Target
@@ -107,7 +106,7 @@ func Loads(tb testing.TB, ask Ask) bool {
 	return policy != nil
 }
 
-func compile(ask Ask) (*trust.Policy, strictyaml.Findings) {
+func compile(ask Ask) (*trust.Policy, error) {
 	if ask.MaxTTL == 0 {
 		ask.MaxTTL = max(time.Hour, ask.Type.MinTTL)
 	}
@@ -115,7 +114,7 @@ func compile(ask Ask) (*trust.Policy, strictyaml.Findings) {
 	if ask.Grant != "" {
 		grant += ", " + ask.Grant
 	}
-	return trust.Compile(trust.World{
+	policy, findings := trust.Compile(trust.World{
 		Providers: map[string]trust.Provider{"ci": {TokenUse: trust.Once, Platform: trust.Platform{
 			Name: "ci", Anchors: []string{"repository_id"},
 			Claims: map[string]trust.Claim{
@@ -130,6 +129,10 @@ purpose: deploys
 from: ci
 match: {repository_id: "2"}
 grants: [{` + grant + "}]\n")}}, Now())
+	if policy == nil {
+		return nil, findings
+	}
+	return policy, nil
 }
 
 // world is one exchange on its way to the minter; it catches the order.
