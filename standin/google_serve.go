@@ -29,8 +29,8 @@ const (
 	googleLife    = time.Hour
 
 	googleExchange = "urn:ietf:params:oauth:grant-type:token-exchange"
-	googleAccess   = "urn:ietf:params:oauth:token-type:access_token" //nolint:gosec // the name of a type
-	googleJWT      = "urn:ietf:params:oauth:token-type:jwt"          //nolint:gosec // the name of a type
+	googleAccess   = "urn:ietf:params:oauth:token-type:access_token"
+	googleJWT      = "urn:ietf:params:oauth:token-type:jwt"
 	googlePlatform = "https://www.googleapis.com/auth/cloud-platform"
 )
 
@@ -56,8 +56,8 @@ func googleGrant(format string, args ...any) *googleError {
 	return &googleError{http.StatusBadRequest, "invalid_grant", fmt.Sprintf(format, args...), true}
 }
 
-func googleInvalid(format string, args ...any) *googleError {
-	return &googleError{http.StatusBadRequest, "INVALID_ARGUMENT", fmt.Sprintf(format, args...), false}
+func googleInvalid(message string) *googleError {
+	return &googleError{http.StatusBadRequest, "INVALID_ARGUMENT", message, false}
 }
 
 var googleMethod = regexp.MustCompile(`^/v1/projects/-/serviceAccounts/([^/:]+@[^/:]+):(generateAccessToken|generateIdToken)$`)

@@ -101,7 +101,7 @@ func (m *Minter) Mint(ctx context.Context, o exchange.Order) (exchange.Credentia
 	}
 	switch {
 	case w.audience != "":
-		got, err = m.idToken(ctx, got, w, o)
+		got, err = m.idToken(ctx, got, w)
 	case w.account != "":
 		got, err = m.actAs(ctx, got, w, o)
 	}
@@ -147,7 +147,7 @@ func subject(assertion exchange.Secret) string {
 
 const (
 	grantExchange = "urn:ietf:params:oauth:grant-type:token-exchange"
-	typeJWT       = "urn:ietf:params:oauth:token-type:jwt" //nolint:gosec // the name of a type
+	typeJWT       = "urn:ietf:params:oauth:token-type:jwt"
 )
 
 // federate exchanges our assertion for the token of a principal of the pool (RFC
@@ -198,7 +198,7 @@ func (m *Minter) actAs(ctx context.Context, federated issued, w wanted, o exchan
 }
 
 // idToken asks for an ID token of the service account.
-func (m *Minter) idToken(ctx context.Context, federated issued, w wanted, o exchange.Order) (issued, error) {
+func (m *Minter) idToken(ctx context.Context, federated issued, w wanted) (issued, error) {
 	answer, err := m.ask(ctx, federated.token, w.account, "generateIdToken", struct {
 		Audience     string   `json:"audience"`
 		Delegates    []string `json:"delegates,omitempty"`

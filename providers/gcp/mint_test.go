@@ -131,6 +131,7 @@ func modes() map[string]struct {
 			grant: `ttl: 3m, scopes: ["https://www.googleapis.com/auth/devstorage.read_only", "` + platform + `"]`, final: "/v1/token", secrets: []string{"access_token"},
 			lies: exchanged,
 			check: func(tb testing.TB, g *standin.Google, got exchange.Credential) {
+				tb.Helper()
 				issued, _ := g.Token(got.Value.Reveal())
 				want := standin.GoogleToken{
 					Principal: pool + exchangetest.Workload, Expires: exchangetest.Now().Add(3 * time.Minute),
@@ -143,6 +144,7 @@ func modes() map[string]struct {
 			grant: as + `ttl: 15m`, final: ":generateAccessToken", secrets: []string{"accessToken"},
 			lies: acted,
 			check: func(tb testing.TB, g *standin.Google, got exchange.Credential) {
+				tb.Helper()
 				issued, _ := g.Token(got.Value.Reveal())
 				want := standin.GoogleToken{Account: deployer, Scopes: []string{platform}, Expires: exchangetest.Now().Add(15 * time.Minute)}
 				same(tb, got, "urn:ietf:params:oauth:token-type:access_token", want, issued)
@@ -155,6 +157,7 @@ func modes() map[string]struct {
 			grant: as + `ttl: 1h, delegates: ["` + between + `"], scopes: ["https://www.googleapis.com/auth/devstorage.read_only"]`, final: ":generateAccessToken", secrets: []string{"accessToken"},
 			lies: map[string]func(map[string]any){"longer": set("expireTime", at(time.Hour+61*time.Second))},
 			check: func(tb testing.TB, g *standin.Google, got exchange.Credential) {
+				tb.Helper()
 				issued, _ := g.Token(got.Value.Reveal())
 				want := standin.GoogleToken{Account: deployer, Scopes: []string{"https://www.googleapis.com/auth/devstorage.read_only"}, Expires: exchangetest.Now().Add(time.Hour)}
 				same(tb, got, "urn:ietf:params:oauth:token-type:access_token", want, issued)
@@ -172,6 +175,7 @@ func modes() map[string]struct {
 				"no token":       drop("token"), "no JWT": set("token", "ya29."+strings.Repeat("x", 40)), "not base64": set("token", "eyJ.=====.xxxxxxxxxxxxxx"), "no claims": set("token", "eyJhIjoxfQ.W10.xxxxxxxxxxxxxx"),
 			},
 			check: func(tb testing.TB, g *standin.Google, got exchange.Credential) {
+				tb.Helper()
 				issued, _ := g.Token(got.Value.Reveal())
 				want := standin.GoogleToken{Account: deployer, Audience: "https://orders-abc-ew.a.run.app", Expires: exchangetest.Now().Add(time.Hour)}
 				same(tb, got, "urn:ietf:params:oauth:token-type:id_token", want, issued)
@@ -181,6 +185,7 @@ func modes() map[string]struct {
 			grant: as + `ttl: 15m, ` + boundary, final: "/v1/token", secrets: []string{"access_token"},
 			lies: exchanged,
 			check: func(tb testing.TB, g *standin.Google, got exchange.Credential) {
+				tb.Helper()
 				issued, _ := g.Token(got.Value.Reveal())
 				want := standin.GoogleToken{
 					Account: deployer, Scopes: []string{platform}, Expires: exchangetest.Now().Add(15 * time.Minute),
@@ -193,6 +198,7 @@ func modes() map[string]struct {
 			grant: as + `ttl: 15m, database: {engine: postgres, host: 10.1.2.3}`, final: ":generateAccessToken", secrets: []string{"accessToken"},
 			lies: acted,
 			check: func(tb testing.TB, g *standin.Google, got exchange.Credential) {
+				tb.Helper()
 				var value map[string]any
 				if err := json.Unmarshal([]byte(got.Value.Reveal()), &value); err != nil || !got.Structured {
 					tb.Fatalf("no object: %v", err)
@@ -247,7 +253,7 @@ func TestConformance(t *testing.T) {
 						return good
 					}
 					edit(m)
-					b, _ := json.Marshal(m) //nolint:errchkjson // it was JSON
+					b, _ := json.Marshal(m)
 					return providertest.JSON(200, string(b))
 				}
 			}
@@ -281,7 +287,10 @@ func TestConformance(t *testing.T) {
 					return out
 				},
 				Public: []string{provider, "projects/-/serviceAccounts/" + between, boundary},
-				Check:  func(tb testing.TB, got exchange.Credential) { mode.check(tb, g, got) },
+				Check: func(tb testing.TB, got exchange.Credential) {
+					tb.Helper()
+					mode.check(tb, g, got)
+				},
 			}.Run(t)
 		})
 	}

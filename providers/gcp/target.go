@@ -28,7 +28,7 @@ const (
 // The own fields of a grant, as documents and trust.Grant.Extra name them.
 const (
 	fieldDelegates = "delegates"
-	fieldIDToken   = "id_token_audience"
+	fieldIDToken   = "id_token_audience" //nolint:gosec // the name of a field
 	fieldBoundary  = "boundary"
 	fieldDatabase  = "database"
 )
@@ -47,7 +47,7 @@ const (
 
 // The types of what is issued.
 const (
-	typeAccess   = "urn:ietf:params:oauth:token-type:access_token" //nolint:gosec // the name of a type
+	typeAccess   = "urn:ietf:params:oauth:token-type:access_token"
 	typeID       = "urn:ietf:params:oauth:token-type:id_token"
 	typeDatabase = "urn:cambio:token-type:database-credentials"
 )
