@@ -53,13 +53,18 @@ grants:
 		t.Fatal(findings)
 	}
 	end := time.Date(2026, 12, 25, 0, 0, 0, 0, time.UTC)
+	literal := func(resource string) trust.Grant {
+		return trust.Grant{Target: "cloud", Resource: resource, TTL: 15 * time.Minute}
+	}
+	partly := literal("role/b") // what its labels and source are, the claims say
+	partly.Extra = map[string]any{"labels": map[string]string{}}
 	pins := map[string][]any{"/repository_id": {"2", "3"}, "/repository_owner_id": {"1"}, "/attempt": {int64(1)}}
 	want := []trust.Granted{
 		{Trust: "a", Provider: "k8s", Resource: "role/a", Pins: map[string][]any{
 			"/cluster.io/namespace": {"payments"}, "/cluster.io/serviceaccount/name": {"api"},
-		}},
-		{Trust: "b", Provider: "ci", Shadow: true, Expires: end, Resource: "role/b", Pins: pins, Fields: []string{"labels", "source"}},
-		{Trust: "b", Provider: "ci", Shadow: true, Expires: end, Resource: "role/a", Pins: pins},
+		}, Literal: literal("role/a")},
+		{Trust: "b", Provider: "ci", Shadow: true, Expires: end, Resource: "role/b", Pins: pins, Fields: []string{"labels", "source"}, Literal: partly},
+		{Trust: "b", Provider: "ci", Shadow: true, Expires: end, Resource: "role/a", Pins: pins, Literal: literal("role/a")},
 	}
 	if diff := cmp.Diff(want, policy.Granted("cloud")); diff != "" {
 		t.Error(diff)
