@@ -29,6 +29,7 @@ import (
 	"cambio/providers/semaphore"
 	"cambio/providers/spacelift"
 	"cambio/providers/spiffe"
+	"cambio/providers/ssh"
 	"cambio/providers/terraform"
 	"cambio/providers/vault"
 	"cambio/providers/vercel"
@@ -102,6 +103,8 @@ func TargetTypes() map[string]trust.TargetType {
 		"azure":      azure.TargetType(),
 		"vault":      vault.TargetType(),
 		"oauth":      oauth.TargetType(),
+		"x509":       x509.TargetType(),
+		"ssh":        ssh.TargetType(),
 	}
 }
 
