@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"cambio/providers/internal/draft"
 )
 
 // Connection is what an operator sets up in AWS so that roles trust our issuer:
@@ -266,7 +268,7 @@ func (c *Connection) Text() string {
 }
 
 // JSON is the connection for programs.
-func (c *Connection) JSON() string { return pretty(compact(c)) + "\n" }
+func (c *Connection) JSON() string { return draft.JSON(c) }
 
 // Session is the ARN of the session that an exchange has, by its decision's id.
 // The gateway checked that AWS answered it; for another store, which makes up its

@@ -24,9 +24,9 @@ func (c *Connection) Terraform() string {
 			alias = "  provider       = aws.account_" + account + "\n"
 		}
 		fmt.Fprintf(&b, "\n# Account %s. If it has a provider for this URL already, import it, and keep its other audiences in the list.\n", account)
-		fmt.Fprintf(&b, "resource \"aws_iam_openid_connect_provider\" %s {\n%s  url            = %s\n  client_id_list = [%s]\n}\n", hcl(label), alias, hcl(c.Issuer), hcl(c.Audience))
+		fmt.Fprintf(&b, "resource \"aws_iam_openid_connect_provider\" %s {\n%s  url            = %s\n  client_id_list = [%s]\n}\n", draft.HCL(label), alias, draft.HCL(c.Issuer), draft.HCL(c.Audience))
 		for _, r := range roles {
-			c.terraformRole(&b, r, label, unique(labels, "cambio_"+identifier(r.role.name)))
+			c.terraformRole(&b, r, label, draft.UniqueName(labels, "cambio_"+draft.Identifier(r.role.name)))
 		}
 	}
 	return b.String()
@@ -34,66 +34,14 @@ func (c *Connection) Terraform() string {
 
 func (c *Connection) terraformRole(b *strings.Builder, r Role, provider, label string) {
 	fmt.Fprintf(b, "\n# %s\n# In the role: assume_role_policy = data.aws_iam_policy_document.%s.json\n# To keep what it trusts today beside this: source_policy_documents = [...] in a document of both.\n", r.ARN, label)
-	fmt.Fprintf(b, "data \"aws_iam_policy_document\" %s {\n  statement {\n    sid     = \"Cambio\"\n    effect  = \"Allow\"\n    actions = [%s]\n", hcl(label), hclList(r.actions()))
+	fmt.Fprintf(b, "data \"aws_iam_policy_document\" %s {\n  statement {\n    sid     = \"Cambio\"\n    effect  = \"Allow\"\n    actions = [%s]\n", draft.HCL(label), draft.HCLList(r.actions()))
 	fmt.Fprintf(b, "    principals {\n      type        = \"Federated\"\n      identifiers = [aws_iam_openid_connect_provider.%s.arn]\n    }\n", provider)
-	fmt.Fprintf(b, "    condition {\n      test     = \"StringEquals\"\n      variable = %s\n      values   = [%s]\n    }\n", hcl(c.name()+":aud"), hcl(c.Audience))
-	fmt.Fprintf(b, "    condition {\n      test     = \"StringEquals\"\n      variable = %s\n      values = [\n", hcl(c.name()+":sub"))
+	fmt.Fprintf(b, "    condition {\n      test     = \"StringEquals\"\n      variable = %s\n      values   = [%s]\n    }\n", draft.HCL(c.name()+":aud"), draft.HCL(c.Audience))
+	fmt.Fprintf(b, "    condition {\n      test     = \"StringEquals\"\n      variable = %s\n      values = [\n", draft.HCL(c.name()+":sub"))
 	for _, s := range r.Subjects {
-		fmt.Fprintf(b, "        %s, # %s\n", hcl(s), r.from(s))
+		fmt.Fprintf(b, "        %s, # %s\n", draft.HCL(s), r.from(s))
 	}
 	b.WriteString("      ]\n    }\n  }\n}\n")
-}
-
-// hcl writes a text as a quoted template of HCL: ${ and %{ begin an expression
-// there, and are doubled.
-func hcl(s string) string {
-	var b strings.Builder
-	b.WriteByte('"')
-	for i, r := range s {
-		switch {
-		case r == '"' || r == '\\':
-			b.WriteByte('\\')
-			b.WriteRune(r)
-		case (r == '$' || r == '%') && strings.HasPrefix(s[i+1:], "{"):
-			b.WriteRune(r)
-			b.WriteRune(r)
-		case r < ' ' || r == 0x7f:
-			fmt.Fprintf(&b, `\u%04x`, r)
-		default:
-			b.WriteRune(r)
-		}
-	}
-	b.WriteByte('"')
-	return b.String()
-}
-
-func hclList(items []string) string {
-	quoted := make([]string, len(items))
-	for i, item := range items {
-		quoted[i] = hcl(item)
-	}
-	return strings.Join(quoted, ", ")
-}
-
-// identifier makes a name of letters, digits and _.
-func identifier(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' {
-			return r
-		}
-		return '_'
-	}, s)
-}
-
-// unique adds a number to a name that was taken: two roles may differ by path, or
-// by a character that identifiers do not have.
-func unique(taken map[string]bool, name string) string {
-	found := name
-	for i := 2; taken[found]; i++ {
-		found = fmt.Sprintf("%s_%d", name, i)
-	}
-	taken[found] = true
-	return found
 }
 
 // CLI is the connection as a shell script of AWS CLI commands. It makes what does
@@ -118,7 +66,7 @@ func (c *Connection) CLI() string {
 		fmt.Fprintf(&b, "  aws iam add-client-id-to-open-id-connect-provider --open-id-connect-provider-arn=%s --client-id=%s\n", arn, draft.ShellWord(c.Audience))
 		fmt.Fprintf(&b, "else\n  aws iam create-open-id-connect-provider --url=%s --client-id-list=%s\nfi\n", draft.ShellWord(c.Issuer), draft.ShellWord(c.Audience))
 		for _, r := range roles {
-			cliRole(&b, r, unique(names, r.role.name))
+			cliRole(&b, r, draft.UniqueName(names, r.role.name))
 		}
 		b.WriteString(";;\n")
 	}

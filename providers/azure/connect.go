@@ -175,16 +175,7 @@ func (c *Connection) Text() string {
 }
 
 // JSON is the connection for programs. A credential is what Graph takes.
-func (c *Connection) JSON() string {
-	var b strings.Builder
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	if enc.Encode(c) != nil { //nolint:errchkjson // texts and lists of texts, which always encode
-		return ""
-	}
-	return b.String()
-}
+func (c *Connection) JSON() string { return draft.JSON(c) }
 
 // Terraform is the connection in HCL, for hashicorp/azuread 3, and in comments for a
 // managed identity's hashicorp/azurerm 4.

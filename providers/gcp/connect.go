@@ -1,15 +1,14 @@
 package gcp
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
 
+	"cambio/providers/internal/draft"
 	"cambio/trust"
 )
 
@@ -216,13 +215,4 @@ func (c *Connection) Warnings() []Problem {
 }
 
 // JSON is the connection for programs.
-func (c *Connection) JSON() string {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	if enc.Encode(c) != nil { //nolint:errchkjson // texts and lists of texts, which always encode
-		return ""
-	}
-	return b.String()
-}
+func (c *Connection) JSON() string { return draft.JSON(c) }

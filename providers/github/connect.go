@@ -1,12 +1,12 @@
 package github
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+
+	"cambio/providers/internal/draft"
 )
 
 // Connection is what a GitHub App needs so that it can give what the trusts grant.
@@ -103,13 +103,4 @@ func (c *Connection) Text() string {
 }
 
 // JSON is the connection for programs.
-func (c *Connection) JSON() string {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	if enc.Encode(c) != nil { //nolint:errchkjson // texts and lists of texts, which always encode
-		return ""
-	}
-	return b.String()
-}
+func (c *Connection) JSON() string { return draft.JSON(c) }

@@ -146,16 +146,7 @@ func (c *Connection) Text() string {
 }
 
 // JSON is the connection for programs.
-func (c *Connection) JSON() string {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	if enc.Encode(c) != nil { //nolint:errchkjson // texts and lists of texts, which always encode
-		return ""
-	}
-	return b.String()
-}
+func (c *Connection) JSON() string { return draft.JSON(c) }
 
 // YAML is the AuthenticationConfiguration, for the file that the API server's
 // --authentication-config names, and behind it the roles, for kubectl.

@@ -1,10 +1,11 @@
 package oauth
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
+
+	"cambio/providers/internal/draft"
 )
 
 // Connection is what the operator of another authorization server sets up so that it
@@ -67,13 +68,4 @@ func (c *Connection) Text() string {
 }
 
 // JSON is the connection for programs.
-func (c *Connection) JSON() string {
-	var b strings.Builder
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	if enc.Encode(c) != nil { //nolint:errchkjson // texts and lists of texts, which always encode
-		return ""
-	}
-	return b.String()
-}
+func (c *Connection) JSON() string { return draft.JSON(c) }

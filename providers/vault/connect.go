@@ -2,7 +2,6 @@ package vault
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -164,18 +163,7 @@ func (c *Connection) Text() string {
 }
 
 // JSON is the connection for programs.
-func (c *Connection) JSON() string { return indented(c) }
-
-func indented(v any) string {
-	var b strings.Builder
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	if enc.Encode(v) != nil { //nolint:errchkjson // texts, numbers and lists of texts, which always encode
-		return ""
-	}
-	return b.String()
-}
+func (c *Connection) JSON() string { return draft.JSON(c) }
 
 // Terraform is the connection in HCL, for hashicorp/vault 4 or newer.
 func (c *Connection) Terraform() string {
@@ -238,7 +226,7 @@ func (c *Connection) CLI() string {
 		for _, s := range r.ShadowSubjects {
 			fmt.Fprintf(&b, "# %s: %s\n", s, shadowOnly)
 		}
-		fmt.Fprintf(&b, "cat >%s <<'CAMBIO'\n%sCAMBIO\nif vault read %s >/dev/null 2>&1; then\n", file, indented(r.Parameters), path)
+		fmt.Fprintf(&b, "cat >%s <<'CAMBIO'\n%sCAMBIO\nif vault read %s >/dev/null 2>&1; then\n", file, draft.JSON(r.Parameters), path)
 		fmt.Fprintf(&b, "  echo %s >&2\nelse\n  vault write %s @%s\nfi\n", draft.ShellWord("the role "+r.Name+" exists; compare it with ./"+r.Name+".role.json, then run: vault write auth/"+c.Mount+"/role/"+r.Name+" @./"+r.Name+".role.json"), path, file)
 	}
 	return b.String()

@@ -28,6 +28,15 @@ func HCL(s string) string {
 	return b.String()
 }
 
+// HCLList writes texts as the members of a list, without its brackets.
+func HCLList(texts []string) string {
+	out := make([]string, len(texts))
+	for i, text := range texts {
+		out[i] = HCL(text)
+	}
+	return strings.Join(out, ", ")
+}
+
 // Identifier makes a name of letters, digits and _.
 func Identifier(s string) string {
 	return strings.Map(func(r rune) rune {
