@@ -2,8 +2,6 @@ package azure
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
@@ -14,7 +12,6 @@ import (
 
 	"cambio/exchange"
 	"cambio/providers/internal/upstream"
-	"cambio/providers/oidc"
 )
 
 const (
@@ -170,10 +167,10 @@ func (m *Minter) check(answer upstream.Answer, client string, asked time.Duratio
 	}
 	now := m.now()
 	got := exchange.Credential{
-		Value: exchange.Secret(token), Handle: fingerprint(token),
+		Value: exchange.Secret(token), Handle: upstream.Handle(exchange.Secret(token)),
 		Expires: now.Add(time.Duration(seconds) * time.Second).UTC().Truncate(time.Second),
 	}
-	claims := readable(token)
+	claims, _ := upstream.Claims(token) // none, where it cannot be read
 	for _, is := range []struct{ claim, want string }{{"tid", m.tenant}, {"appid", client}, {"azp", client}} {
 		if v, there := claims[is.claim]; there {
 			if s, ok := v.(string); !ok || !strings.EqualFold(s, is.want) {
@@ -192,28 +189,4 @@ func (m *Minter) check(answer upstream.Answer, client string, asked time.Duratio
 		got.Handle = "uti:" + uti
 	}
 	return got, nil
-}
-
-// readable are a JWS's claims, unproven; nil where the token is none.
-func readable(token string) map[string]any {
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 {
-		return nil
-	}
-	b, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil {
-		return nil
-	}
-	claims, err := oidc.ReadObject(b)
-	if err != nil {
-		return nil
-	}
-	return claims
-}
-
-// fingerprint is the public handle of a token that names itself by nothing: whoever
-// finds the token can find the decision, and nobody the token.
-func fingerprint(token string) string {
-	sum := sha256.Sum256([]byte(token))
-	return "sha256:" + base64.RawURLEncoding.EncodeToString(sum[:])
 }

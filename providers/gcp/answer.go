@@ -1,9 +1,6 @@
 package gcp
 
 import (
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"regexp"
 	"strings"
@@ -11,7 +8,6 @@ import (
 
 	"cambio/exchange"
 	"cambio/providers/internal/upstream"
-	"cambio/providers/oidc"
 )
 
 const (
@@ -106,17 +102,9 @@ func readID(a upstream.Answer, w wanted) (issued, error) {
 		return issued{}, err
 	}
 	text, _ := m["token"].(string)
-	parts := strings.Split(text, ".")
-	if len(parts) != 3 {
-		return issued{}, errors.New("the ID token is missing or malformed")
-	}
-	payload, err := base64.RawURLEncoding.Strict().DecodeString(parts[1])
+	claims, err := upstream.Claims(text)
 	if err != nil {
-		return issued{}, errors.New("the ID token is malformed")
-	}
-	claims, err := oidc.ReadObject(payload)
-	if err != nil {
-		return issued{}, errors.New("the ID token's claims have no single meaning")
+		return issued{}, err
 	}
 	exp, isNumber := claims["exp"].(int64)
 	switch {
@@ -153,14 +141,10 @@ func (m *Minter) deliver(got issued, w wanted, o exchange.Order) (exchange.Crede
 	return c, nil
 }
 
-// handle names a token so that a found one can be told to be this one, and that
-// nobody can make it of the name: Google's tokens have no public id. Half of a
-// SHA-256 tells as many tokens apart as there will ever be.
+// handle names a token, and the account that it is of: Google's have no public id.
 func handle(account string, token exchange.Secret) string {
-	digest := sha256.Sum256([]byte(token.Reveal()))
-	name := "sha256:" + hex.EncodeToString(digest[:sha256.Size/2])
 	if account == "" {
-		return name
+		return upstream.Handle(token)
 	}
-	return account + "#" + name
+	return account + "#" + upstream.Handle(token)
 }

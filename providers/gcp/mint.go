@@ -2,7 +2,6 @@ package gcp
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -126,23 +125,14 @@ func (m *Minter) assert(o exchange.Order, w wanted) (exchange.Secret, error) {
 	if err != nil {
 		return "", err
 	}
-	if n := len(subject(assertion)); n > maxSubject {
-		return "", upstream.Broken(fmt.Errorf("sub has %d bytes, and Google takes %d: set subject: trust for the target", n, maxSubject))
+	claims, err := upstream.Claims(assertion.Reveal())
+	if err != nil {
+		return "", upstream.Broken(err)
+	}
+	if sub, _ := claims["sub"].(string); len(sub) > maxSubject {
+		return "", upstream.Broken(fmt.Errorf("sub has %d bytes, and Google takes %d: set subject: trust for the target", len(sub), maxSubject))
 	}
 	return assertion, nil
-}
-
-// subject is the sub of our own assertion.
-func subject(assertion exchange.Secret) string {
-	parts := strings.Split(assertion.Reveal(), ".")
-	var claims struct{ Sub string }
-	if len(parts) != 3 {
-		return ""
-	}
-	if payload, err := base64.RawURLEncoding.DecodeString(parts[1]); err != nil || json.Unmarshal(payload, &claims) != nil {
-		return ""
-	}
-	return claims.Sub
 }
 
 const (

@@ -2,9 +2,6 @@ package kubernetes
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -15,7 +12,6 @@ import (
 
 	"cambio/exchange"
 	"cambio/providers/internal/upstream"
-	"cambio/providers/oidc"
 )
 
 // expirySkew is how far the cluster's clock may be ahead of ours.
@@ -148,7 +144,10 @@ func (m *Minter) check(a upstream.Answer, namespace, name string, audiences []st
 	}
 	status, _ := answer["status"].(map[string]any)
 	token, _ := status["token"].(string)
-	claims, err := payload(token)
+	if len(token) > maxOwnToken || strings.ContainsFunc(token, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		return exchange.Credential{}, errors.New("the answer holds no token")
+	}
+	claims, err := upstream.Claims(token)
 	if err != nil {
 		return exchange.Credential{}, err
 	}
@@ -181,27 +180,9 @@ func (m *Minter) check(a upstream.Answer, namespace, name string, audiences []st
 	}
 	id, _ := claims["jti"].(string)
 	if !idForm.MatchString(id) { // clusters before 1.29 give none
-		sum := sha256.Sum256([]byte(token))
-		id = "sha256:" + hex.EncodeToString(sum[:8])
+		id = upstream.Handle(exchange.Secret(token))
 	}
 	return exchange.Credential{Value: exchange.Secret(token), Handle: id, Expires: expires}, nil
-}
-
-// payload reads the claims of a compact JWS.
-func payload(token string) (map[string]any, error) {
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 || parts[2] == "" || len(token) > maxOwnToken || strings.ContainsFunc(token, func(c rune) bool { return c <= ' ' || c > '~' }) {
-		return nil, errors.New("the answer holds no token")
-	}
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(parts[1])
-	if err != nil {
-		return nil, errors.New("the token cannot be read")
-	}
-	claims, err := oidc.ReadObject(raw)
-	if err != nil {
-		return nil, errors.New("the token cannot be read")
-	}
-	return claims, nil
 }
 
 // sameAudiences reports whether aud is exactly what was asked for; where nothing

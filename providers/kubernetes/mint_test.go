@@ -224,7 +224,7 @@ func TestMinterOwnAudience(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, claims := tokenIn(`{"status":{"token":"` + got.Value.Reveal() + `"}}`)
-	if !cmp.Equal(claims["aud"], []any{localIssuer}) || !strings.HasPrefix(got.Handle, "sha256:") || len(got.Handle) != 23 {
+	if !cmp.Equal(claims["aud"], []any{localIssuer}) || !strings.HasPrefix(got.Handle, "sha256:") || len(got.Handle) != len("sha256:")+64 {
 		t.Errorf("aud %v, handle %s", claims["aud"], got.Handle)
 	}
 }
