@@ -46,7 +46,7 @@ func TestConfigOfCallers(t *testing.T) {
 			t.Errorf("%s: %v, want %q", name, fs, x.want)
 		}
 		if name == "good" && len(fs) == 0 {
-			if p := c.Verified()[1]; time.Duration(p.MaxLifetime) != 25*time.Hour {
+			if p := c.Verified()[1]; p.MaxLifetime != 25*time.Hour {
 				t.Errorf("defaults: %+v", p)
 			}
 		}

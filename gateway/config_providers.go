@@ -397,7 +397,7 @@ func again(path string) func() ([]byte, error) {
 	if path == "" {
 		return nil
 	}
-	return func() ([]byte, error) { return os.ReadFile(path) }
+	return func() ([]byte, error) { return os.ReadFile(path) } //nolint:gosec // the operator named the file
 }
 
 // showsCertificates reports whether some provider takes the certificates of

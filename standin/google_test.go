@@ -18,7 +18,7 @@ func TestGoogleIsStrict(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer g.Close() //nolint:errcheck // the test ends
+	defer g.Close()
 	const form, object = "application/x-www-form-urlencoded", "application/json"
 	account := "/v1/projects/-/serviceAccounts/a@p.iam.gserviceaccount.com:"
 	for i, c := range []struct{ method, path, media, body, authorization string }{

@@ -48,8 +48,11 @@ func signCaller(t *testing.T, at time.Time, audience string) signedRequest {
 		t.Fatal(err)
 	}
 	return signedRequest{URL: req.URL.String(), Method: http.MethodPost, Headers: []signedHeader{
-		{"authorization", req.Header.Get("Authorization")}, {"host", host}, {"x-amz-date", req.Header.Get("X-Amz-Date")},
-		{"x-amz-security-token", roleSession}, {"x-cambio-audience", audience},
+		{"authorization", req.Header.Get("Authorization")},
+		{"host", host},
+		{"x-amz-date", req.Header.Get("X-Amz-Date")},
+		{"x-amz-security-token", roleSession},
+		{"x-cambio-audience", audience},
 	}}
 }
 

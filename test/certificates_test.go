@@ -47,8 +47,10 @@ func runTool(t *testing.T, dir, name string, args ...string) {
 func authorities(t *testing.T, dir string) {
 	t.Helper()
 	ec := []string{"-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"}
-	runTool(t, dir, "openssl", append([]string{"req", "-x509", "-keyout", "root.key", "-out", "root.pem", "-days", "3650", "-subj", "/CN=acme root",
-		"-addext", "keyUsage=critical,keyCertSign,cRLSign"}, ec...)...)
+	runTool(t, dir, "openssl", append([]string{
+		"req", "-x509", "-keyout", "root.key", "-out", "root.pem", "-days", "3650", "-subj", "/CN=acme root",
+		"-addext", "keyUsage=critical,keyCertSign,cRLSign",
+	}, ec...)...)
 	runTool(t, dir, "openssl", append([]string{"req", "-new", "-keyout", "ca.key", "-out", "ca.csr", "-subj", "/CN=acme workloads"}, ec...)...)
 	if err := os.WriteFile(filepath.Join(dir, "ca.ext"), []byte("basicConstraints=critical,CA:TRUE,pathlen:0\nkeyUsage=critical,keyCertSign,cRLSign\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\nnameConstraints=critical,permitted;URI:gw.test,permitted;DNS:acme.test\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -203,7 +205,7 @@ func TestX509SVIDs(t *testing.T) {
 		t.Fatal(err)
 	}
 	published := readIn(t, dir, "site/.well-known/spiffe-bundle")
-	res, err := server.Client().Get(server.URL + "/.well-known/spiffe-bundle") //nolint:noctx // loopback
+	res, err := server.Client().Get(server.URL + "/.well-known/spiffe-bundle")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -416,7 +418,7 @@ func TestCertifyRefused(t *testing.T) {
 		t.Errorf("%d %s", a.Status, a.Raw)
 	}
 	// Each of the parameters once, also by a client that builds the form by hand.
-	res, err := http.Post(r.URL+"/token", "application/x-www-form-urlencoded", strings.NewReader(rig.Form(r.Token(nil)).Encode()+"&csr="+url.QueryEscape(request)+"&csr=x")) //nolint:noctx // loopback
+	res, err := http.Post(r.URL+"/token", "application/x-www-form-urlencoded", strings.NewReader(rig.Form(r.Token(nil)).Encode()+"&csr="+url.QueryEscape(request)+"&csr=x"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,6 +36,7 @@ func TestExampleClouds(t *testing.T) {
 }
 
 func exampleCloud(t *testing.T, dir string) {
+	t.Helper()
 	config := filepath.Join(dir, "cambio.yaml")
 	for _, args := range [][]string{{"trust", "check", "--strict"}, {"trust", "test"}, {"config", "check"}} {
 		args = append(args, "--config", config)

@@ -141,6 +141,7 @@ type world struct {
 	order    exchange.Order
 }
 
+// Verify believes everybody.
 func (w *world) Verify(context.Context, exchange.Subject) (exchange.Proof, error) {
 	now := Now()
 	return exchange.Proof{
@@ -153,12 +154,22 @@ func (w *world) Verify(context.Context, exchange.Subject) (exchange.Proof, error
 	}, nil
 }
 
+// Reserve finds every token unused.
 func (w *world) Reserve(context.Context, exchange.Reservation) (bool, error) { return true, nil }
-func (w *world) Release(context.Context, exchange.Reservation) error         { return nil }
-func (w *world) Commit(context.Context, audit.Record) error                  { return nil }
-func (w *world) Append(audit.Record) error                                   { return nil }
-func (w *world) Current(time.Time) (trust.StopSet, error)                    { return trust.StopSet{}, nil }
 
+// Release forgets nothing, as nothing was kept.
+func (w *world) Release(context.Context, exchange.Reservation) error { return nil }
+
+// Commit keeps nothing.
+func (w *world) Commit(context.Context, audit.Record) error { return nil }
+
+// Append keeps nothing.
+func (w *world) Append(audit.Record) error { return nil }
+
+// Current has no stops.
+func (w *world) Current(time.Time) (trust.StopSet, error) { return trust.StopSet{}, nil }
+
+// Mint catches the order, and ends the exchange.
 func (w *world) Mint(_ context.Context, o exchange.Order) (exchange.Credential, error) {
 	w.order = o
 	return exchange.Credential{}, errors.New("caught")

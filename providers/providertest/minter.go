@@ -171,7 +171,7 @@ func (m Minter) Run(t *testing.T) {
 		"403": {answers(JSON(403, `{"error":"access_denied","error_description":"no"}`)), false, 1},
 		"redirect": {func(w http.ResponseWriter, _ Request, _ Response) bool {
 			w.Header().Set("Location", "/elsewhere")
-			w.WriteHeader(307)
+			w.WriteHeader(http.StatusTemporaryRedirect)
 			return true
 		}, true, 1},
 		"cut": {func(w http.ResponseWriter, _ Request, good Response) bool {
