@@ -112,7 +112,7 @@ func Connect(c Config, policy *trust.Policy, name string, now time.Time) (*Conne
 	if findings = append(findings, more...); findings.HasErrors() {
 		return nil, findings, nil
 	}
-	connection.Target, connection.Certifies = name, kind.vouches
+	connection.Target, connection.Certifies = name, kind.certifies
 	for _, g := range grants {
 		if !slices.Contains(connection.Resources, g.Resource) {
 			connection.Resources = append(connection.Resources, g.Resource)

@@ -192,6 +192,9 @@ grants: [{to: x, resource: "github:acme/app", scopes: ["contents:read"]}]
 	if err != nil || connection == nil {
 		t.Fatal(err, findings)
 	}
+	if connection.Certifies {
+		t.Error("a token of an App needs no key, and can be tried")
+	}
 	text, _ := connection.Form("text")
 	if raw, ok := connection.Form("json"); !ok || !json.Valid([]byte(raw)) || !strings.Contains(text, "  contents: read\n") || !strings.Contains(text, "  acme/app\n") {
 		t.Errorf("%s\n%s", text, raw)

@@ -16,9 +16,10 @@ const targetSSH = "ssh"
 // sshKind are machines whose sshd takes certificates of our own authority.
 func sshKind() targetKind {
 	return targetKind{
-		settings: []string{"ca_key"},
-		vouches:  true,
-		typ:      func(Target) trust.TargetType { return ssh.TargetType() },
+		settings:  []string{"ca_key"},
+		vouches:   true,
+		certifies: true,
+		typ:       func(Target) trust.TargetType { return ssh.TargetType() },
 		pins: func(t Target) map[string]string {
 			if t.sshAuthority == nil {
 				return nil

@@ -22,9 +22,10 @@ const targetX509 = "x509"
 // authority.
 func x509Kind() targetKind {
 	return targetKind{
-		settings: []string{"ca_cert", "ca_key", "subject"},
-		vouches:  true,
-		typ:      func(Target) trust.TargetType { return x509.TargetType() },
+		settings:  []string{"ca_cert", "ca_key", "subject"},
+		vouches:   true,
+		certifies: true,
+		typ:       func(Target) trust.TargetType { return x509.TargetType() },
 		pins: func(t Target) map[string]string {
 			pins := map[string]string{"subject": t.Subject}
 			if t.authority != nil {

@@ -22,6 +22,8 @@ type targetKind struct {
 	// key of ours: a trust that leaves open for which workloads it is can be connected
 	// all the same.
 	vouches bool
+	// certifies says that the credential is a certificate for a key of the workload's.
+	certifies bool
 	// ours reports a target of a cloud's kind whose credential is our own JWT all the
 	// same; nil: none is.
 	ours func(Target) bool

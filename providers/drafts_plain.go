@@ -22,7 +22,7 @@ func plainDraft(p oidc.Platform, workload string, claims map[string]any) (Draft,
 	d := Draft{
 		Head: []string{
 			"The workload " + workload + " of " + p.Facts.Title + ". Review each line before you merge it.",
-			"What can be renamed or be chosen by whoever starts the workload is not pinned.",
+			"Names that can be changed and taken by somebody else are not pinned.",
 		},
 		Name: draft.Name(workload), Purpose: "The workload " + workload,
 	}
@@ -61,7 +61,11 @@ func plainDraft(p oidc.Platform, workload string, claims map[string]any) (Draft,
 		}
 	}
 	for _, claim := range p.Gates {
-		pin(claim, "what somebody may approve, or protects")
+		comment := "what somebody may approve, or protects"
+		if p.Claims[claim].Chosen {
+			comment = "narrows, and protects only where something else says who may choose it"
+		}
+		pin(claim, comment)
 	}
 	d.Tests = []draft.Test{
 		{Name: "what is meant may", Allow: true},

@@ -18,23 +18,40 @@ func connectCommand(c *common) *cobra.Command {
 	verify := false
 	cmd := &cobra.Command{
 		Use:   "connect TARGET",
-		Short: "Print what a cloud must know to trust this gateway, or try it",
-		Long: `Reads the configuration and the trusts, and prints what to set up at the target:
-for AWS the OIDC identity provider, and for each granted role a trust policy that
-names the audience and each subject by equality.
+		Short: "Print what a target must know to trust this gateway, or try it",
+		Long: `Reads the configuration and the trusts, and prints what to set up at the target,
+with the audience and each subject compared for equality:
 
-  -o text       what it is, to review, and behind it the next two (default)
+  type        what is set up there                            forms
+  aws         the identity provider, each role's trust policy terraform, cli
+  gcp         pool, provider and condition, who may act as    terraform, cli
+              which service account
+  azure       federated credentials of the applications       terraform, cli
+  vault       the JWT auth method and its roles               terraform, cli
+  kubernetes  the API server's authentication configuration,  yaml
+              and RBAC where it orders tokens
+  ssh         the authority's public key for sshd             cli
+  github      what the App needs: permissions, repositories   text and json alone
+  oauth       iss, aud, keys and sub to compare               text and json alone
+  x509        roots and trust bundle for relying parties      text and json alone
+
+  -o text       what it is, to review, and behind it the other forms (default)
   -o terraform  HCL
-  -o cli        a shell script of AWS CLI commands; it changes no role that exists
-  -o json       everything, with each policy
+  -o cli        a shell script, which changes nothing that exists but to add to it
+  -o yaml       manifests
+  -o json       everything
+
+A target of type jwt needs nothing but the issuer's URL and its audience.
 
 A trust that leaves open which workloads it is for has no subjects to list; that
 is said, with the fix, and nothing is printed.
 
---verify asks the gateway for each granted role with the identity that is here,
-as "cambio exchange" does, and says what the cloud answered. What it gets is
-thrown away; the exchanges are on the record.`,
+--verify asks the gateway for each granted resource with the identity that is here,
+as "cambio exchange" does, and says what the target answered. What it gets is
+thrown away; the exchanges are on the record. Certificates are tried with
+"cambio exchange", as they need a key.`,
 		Example: `  cambio connect aws-prod -o terraform > cambio.tf
+  cambio connect prod-cluster -o yaml > authentication.yaml
   cambio connect aws-prod --verify --server https://id.acme.example`,
 		Args:              exactly("TARGET"),
 		ValidArgsFunction: c.completeConnected,
@@ -64,7 +81,7 @@ thrown away; the exchanges are on the record.`,
 		},
 	}
 	a.serverFlags(cmd)
-	cmd.Flags().BoolVar(&verify, "verify", false, "exchange for each role, with the identity that is here")
+	cmd.Flags().BoolVar(&verify, "verify", false, "exchange for each resource that is granted, with the identity that is here")
 	return cmd
 }
 
@@ -135,7 +152,7 @@ func (c *common) printConnection(connection *gateway.Connection) error {
 	case connection.Certifies && c.output != "json":
 		c.io.say("  next: set it up where it is verified, then, in a job that a trust is for, ask for a certificate: cambio exchange --help")
 	case len(others) > 0:
-		c.io.say("  next: review it, and apply one of these: cambio connect %s %s", connection.Target, strings.Join(others, ", or "))
+		c.io.say("  next: review it, and apply it: cambio connect %s %s", connection.Target, strings.Join(others, ", or "))
 	case c.output != "json":
 		c.io.say("  next: review and apply it, then, in a job that a trust is for: cambio connect %s --verify", connection.Target)
 	}
@@ -224,6 +241,9 @@ func (c *common) printVerified(results []verified, target string) error {
 	assumed := 0
 	for _, v := range results {
 		var line string
+		if v.Role == "" {
+			v.Role = target // its grant names no resource
+		}
 		switch v.Result {
 		case "assumed":
 			assumed++
@@ -249,7 +269,7 @@ func (c *common) printVerified(results []verified, target string) error {
 	case worst != nil:
 		return &childExitError{exitCode(worst)} // it was said already
 	case assumed == 0:
-		return &failure{code: exitCode(elsewhere), err: fmt.Errorf("no role of %s is granted to the identity that is here", target), next: "run it in a job that a trust is for; cambio whoami shows which this is"}
+		return &failure{code: exitCode(elsewhere), err: fmt.Errorf("nothing of %s is granted to the identity that is here", target), next: "run it in a job that a trust is for; cambio whoami shows which this is"}
 	}
 	return nil
 }

@@ -64,7 +64,8 @@ Without DIR it is the folder that the configuration names.
 
 The claims come from a token, which is only decoded, or from a JSON file: what
 "cambio whoami -o json" printed, or the claims alone; a few are enough. The first
-line is "allow TRUST" or "deny REASON".
+line is "allow TRUST" or "deny REASON". Claims of a token that has ended meanwhile
+are judged as at its time, with --at.
 The exit status is 0 for allow and 6 for deny.`,
 		Example: `  cambio trust explain --provider github --to orders-api --claims claims.json`,
 		Args:    optionalDir,
@@ -116,6 +117,9 @@ func (c *common) explain(ctx context.Context, q *question, dir []string) error {
 	}
 	if e.Stop != nil && !c.json() {
 		c.io.say("  next: cambio stop lift %s", pasteable(e.Stop.ID, "ID"))
+	}
+	if next := afterExplain(e.Reason, asked.Claims, q.provider, config.IdentityProviders[q.provider]); !e.Allow && next != "" && !c.json() {
+		c.io.say("  next: %s", next)
 	}
 	if !e.Allow {
 		return &childExitError{exitDenied} // it was said already
