@@ -236,6 +236,41 @@ func (m Minter) Run(t *testing.T) {
 	})
 	t.Run("bulkhead", func(t *testing.T) { m.bulkhead(t, o) })
 	t.Run("echo", func(t *testing.T) { m.echo(t, o) })
+	if m.Secrets != nil {
+		t.Run("lie: what was shown", func(t *testing.T) {
+			m.fails(t, o, func(w http.ResponseWriter, r Request, good Response) bool {
+				for _, secret := range m.secrets(good) {
+					good.Body = strings.ReplaceAll(good.Body, secret, shown(t, r))
+				}
+				good.write(w)
+				return true
+			}, true, 1)
+		})
+	}
+}
+
+// shown is what a request proves itself with: a bearer token, a subject token, or else
+// the JWT in its body. A service that gives it back as the credential would have the workload hold
+// what is wider than its grant.
+func shown(t *testing.T, r Request) string {
+	t.Helper()
+	if bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
+		return bearer
+	}
+	if token := r.Form.Get("subject_token"); token != "" {
+		return token
+	}
+	text, err := url.QueryUnescape(string(r.Body))
+	if err != nil {
+		text = string(r.Body)
+	}
+	for word := range strings.FieldsFuncSeq(text, func(c rune) bool { return strings.ContainsRune(" &=\"{}:,", c) }) {
+		if strings.HasPrefix(word, "eyJ") {
+			return word
+		}
+	}
+	t.Error("the request shows nothing")
+	return ""
 }
 
 func answers(r Response) func(http.ResponseWriter, Request, Response) bool {

@@ -69,10 +69,13 @@ type Answer struct {
 	Status int
 	Header http.Header
 	Body   []byte
+
+	shown []exchange.Secret // what the request proved itself with, and must not come back
 }
 
-// Object reads the answer as one JSON object that has exactly one meaning. The
-// error holds no byte of it.
+// Object reads the answer as one JSON object that has exactly one meaning, and that
+// repeats none of [Call.Hide], unless the call is harmless. The error holds no byte
+// of it.
 func (a Answer) Object() (map[string]any, error) {
 	if kind, _, err := mime.ParseMediaType(a.Header.Get("Content-Type")); err != nil || kind != "application/json" {
 		return nil, errors.New("the answer is no JSON")
@@ -81,7 +84,29 @@ func (a Answer) Object() (map[string]any, error) {
 	if err != nil {
 		return nil, errors.New("the answer is not one JSON object with one meaning")
 	}
+	if a.repeats(m) {
+		// The workload would hold our assertion: for other scopes than its grant's, and
+		// wherever else its audience is taken.
+		return nil, errors.New("the answer repeats what the request proved itself with")
+	}
 	return m, nil
+}
+
+// repeats reports a text in a JSON value that holds what was shown.
+func (a Answer) repeats(v any) bool {
+	switch v := v.(type) {
+	case string:
+		return slices.ContainsFunc(a.shown, func(s exchange.Secret) bool { return s != "" && strings.Contains(v, s.Reveal()) })
+	case []any:
+		return slices.ContainsFunc(v, a.repeats)
+	case map[string]any:
+		for _, item := range v {
+			if a.repeats(item) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Do makes one call. It is repeated after a busy or broken service that answered,
@@ -168,6 +193,9 @@ func (c *Client) try(ctx context.Context, call Call) (Answer, *outcome) {
 	a := Answer{Status: resp.StatusCode, Header: resp.Header, Body: body}
 	switch {
 	case a.Status >= 200 && a.Status <= 299, slices.Contains(call.Statuses, a.Status):
+		if !call.Harmless { // what issues nothing may tell whom it was asked about
+			a.shown = call.Hide
+		}
 		return a, nil
 	case a.Status >= 300 && a.Status <= 399:
 		return Answer{}, lost("a redirect, which is not followed", call)
