@@ -273,6 +273,8 @@ func (c *checker) catalogue(name string, n *strictyaml.Node, p IdentityProvider)
 	for _, problem := range oidc.Check(p.provider(name).WithDefaults(platform), platform) {
 		at := n.Find(problem.Field)
 		switch {
+		case problem.Finding == oidc.FindingKeys && c.unread(n, p):
+			continue // reported as a file that cannot be read
 		case problem.Field == "audience" && problem.Finding == oidc.FindingSetting && n.Get("audience") == nil:
 			continue // reported as required
 		case problem.Field == "algs" && len(algs) > 0 && platform.Proof == exchange.SubjectJWT:
@@ -292,6 +294,16 @@ func (c *checker) catalogue(name string, n *strictyaml.Node, p IdentityProvider)
 		// Symmetric ones would make every verifier a signer (CVE-2026-33322).
 		c.oneOf(a, []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}, "alg-not-allowed")
 	}
+}
+
+// unread reports whether a file with the provider's keys is named and was not read.
+func (c *checker) unread(n *strictyaml.Node, p IdentityProvider) bool {
+	for field, content := range map[string][]byte{"jwks_file": p.jwks, "bundle_file": p.bundle, "client_ca_file": p.clientCA} {
+		if usable(n.Get(field)) && c.readFile != nil && content == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // claims checks the declared claims, the anchors and the workload id.
