@@ -53,14 +53,16 @@ func Run(p *trust.Policy, o Options) strictyaml.Findings {
 }
 
 // sorted puts findings in order and keeps one of each id at each place: a file of
-// a thousand like values has one thing to say.
+// a thousand like values has one thing to say. What nobody uses has no place of its
+// own, and is told apart by its name.
 func sorted(all strictyaml.Findings) strictyaml.Findings {
 	slices.SortStableFunc(all, func(a, b strictyaml.Finding) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column),
 			cmp.Compare(a.ID, b.ID), cmp.Compare(rank(a.Severity), rank(b.Severity)))
 	})
 	return slices.CompactFunc(all, func(a, b strictyaml.Finding) bool {
-		return a.ID == b.ID && a.File == b.File && a.Line == b.Line && a.Column == b.Column
+		same := a.ID == b.ID && a.File == b.File && a.Line == b.Line && a.Column == b.Column
+		return same && (a.Field == b.Field || a.ID != "unused-provider" && a.ID != "unused-target")
 	})
 }
 

@@ -269,6 +269,25 @@ func TestUse(t *testing.T) {
 	}
 }
 
+// TestEachUnused: one that is named does not hide the next.
+func TestEachUnused(t *testing.T) {
+	world := gateway.World(bad(t))
+	for _, name := range []string{"spare-1", "spare-2"} {
+		world.Targets[name] = world.Targets["orders-api"]
+	}
+	policy, findings := trust.Compile(world, []trust.Source{{Name: "a.yaml", Data: []byte(base)}}, now())
+	if policy == nil {
+		t.Fatal(findings)
+	}
+	named := map[string]bool{}
+	for _, f := range check.Run(policy, check.Options{Config: "cambio.yaml", Now: now()}) {
+		named[f.Field] = true
+	}
+	if !named["targets.spare-1"] || !named["targets.spare-2"] {
+		t.Errorf("named: %v", named)
+	}
+}
+
 // TestLimits: what a target takes is data of its type.
 func TestLimits(t *testing.T) {
 	narrow := func(world trust.World, subject string, length, number int) trust.World {
