@@ -267,6 +267,26 @@ func TestClusterRefuses(t *testing.T) {
 	}
 }
 
+// TestJWTConformance: what needs no call to the cluster.
+func TestJWTConformance(t *testing.T) {
+	providertest.Local{
+		Ask: exchangetest.Ask{Type: kubernetes.TargetType(""), Target: exchange.Target{Types: kubernetes.Types()}, Grant: `groups: [deployers], ttl: 15m`},
+		New: func(testing.TB) exchange.Minter { return kubernetes.JWTMinter{Audience: clusterAudience} },
+		BadGrants: map[string]string{
+			"a group of the system": `groups: ["system:masters"]`, "another's field": `principals: [a]`, "an account, without a server": `resource: "` + deployer + `"`,
+		},
+		Broken: map[string]func(testing.TB, exchange.Order) (exchange.Minter, exchange.Order){
+			"no audience": func(_ testing.TB, o exchange.Order) (exchange.Minter, exchange.Order) {
+				return kubernetes.JWTMinter{}, o
+			},
+			"no end": func(_ testing.TB, o exchange.Order) (exchange.Minter, exchange.Order) {
+				o.Expires = o.Issued
+				return kubernetes.JWTMinter{Audience: clusterAudience}, o
+			},
+		},
+	}.Run(t)
+}
+
 // TestJWTMinter: a JWT of ours is what the cluster takes, as the user and with the
 // groups that connect said, and with no others.
 func TestJWTMinter(t *testing.T) {

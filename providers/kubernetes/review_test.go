@@ -15,8 +15,10 @@ import (
 	"time"
 
 	"cambio/exchange"
+	"cambio/providers"
 	"cambio/providers/kubernetes"
 	"cambio/providers/oidc"
+	"cambio/providers/providertest"
 	"cambio/standin"
 	"cambio/trust"
 )
@@ -168,6 +170,41 @@ func TestTokenReview(t *testing.T) {
 	}
 	k.Delete(standin.AccountUID("payments", "api"))
 	wants(t, s, k.Token("payments", "api", "api-3", []string{gateway}, nil), exchange.InvalidRequest, trust.ReasonReviewRefused)
+}
+
+// TestReviewConformance: a cluster's answer makes no refused token a good one.
+func TestReviewConformance(t *testing.T) {
+	k := apiServer(t, standin.ClusterConfig{Issuer: localIssuer, TLS: &standin.TLS{}})
+	if err := k.Apply([]byte(delegated)); err != nil {
+		t.Fatal(err)
+	}
+	p := reviewed(t, k)
+	p.Name, p.Type, p.Audiences = "prod", "kubernetes", []string{gateway}
+	set, err := providers.New(oidc.Config{TrustDomain: "gw.test", Now: time.Now, Log: slog.New(slog.DiscardHandler), Providers: []oidc.Provider{p}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := func(pod string, audiences []string, change map[string]any) exchange.Subject {
+		return exchange.Subject{Token: k.Token("payments", "api", pod, audiences, change)}
+	}
+	ours := []string{gateway}
+	gone := token("gone", ours, nil)
+	k.Delete(standin.PodUID("payments", "gone"))
+	providertest.Verifier{
+		Set: set, Good: token("api-1", ours, nil),
+		Broken: map[string]providertest.Broken{
+			"the pod is gone":    {Subject: gone, Reason: trust.ReasonReviewRefused},
+			"for the API server": {Subject: token("api-1", nil, nil), Reason: trust.ReasonAudMismatch},
+			"expired":            {Subject: token("api-1", ours, map[string]any{"exp": time.Now().Add(-time.Hour).Unix()}), Reason: trust.ReasonExpired},
+			"of another cluster": {Subject: token("api-1", ours, map[string]any{"iss": "https://evil.test"}), Reason: trust.ReasonIssuerUnknown},
+		},
+		Check: func(tb testing.TB, p exchange.Proof) {
+			tb.Helper()
+			if p.Workload != "spiffe://gw.test/prod/ns/payments/sa/api" {
+				tb.Error(p.Workload)
+			}
+		},
+	}.Run(t)
 }
 
 // TestTokenReviewAnswers: nothing but a clear yes for our audience and this very

@@ -166,6 +166,8 @@ func (m Minter) Run(t *testing.T) {
 		"429": {answers(JSON(429, `{"error":"slow_down"}`)), false, 0},
 		"500": {answers(JSON(500, `{"error":"internal"}`)), false, 0},
 		"502": {answers(Response{Status: 502, Body: "<html>bad gateway"}), true, 1},
+		// Of one in between: it does not know what came of the request.
+		"503": {answers(Response{Status: 503, Body: "<html>busy"}), true, 1},
 		"504": {answers(Response{Status: 504}), true, 1},
 		"400": {answers(JSON(400, `{"error":"invalid_grant"}`)), false, 1},
 		"403": {answers(JSON(403, `{"error":"access_denied","error_description":"no"}`)), false, 1},
@@ -397,6 +399,7 @@ func (m Minter) timeOut(t *testing.T, o exchange.Order) {
 }
 
 // bulkhead: one more than may be in flight is refused at once, and sends nothing.
+// Another target of the kind has places of its own.
 func (m Minter) bulkhead(t *testing.T, o exchange.Order) {
 	entered, release := make(chan struct{}, 1), make(chan struct{})
 	s, minter, _ := m.start(t, func(http.ResponseWriter, Request, Response) bool {
@@ -413,6 +416,10 @@ func (m Minter) bulkhead(t *testing.T, o exchange.Order) {
 	_, err := minter.Mint(t.Context(), o)
 	if e := refusal(t, err); e.Reason != trust.ReasonTargetBusy || e.Issued || e.RetryAfter <= 0 {
 		t.Errorf("%v, issued %t, retry %s", e, e.Issued, e.RetryAfter)
+	}
+	_, other, _ := m.start(t, nil, long, 1)
+	if _, err := other.Mint(t.Context(), o); err != nil {
+		t.Errorf("another target, beside the full one: %v", err)
 	}
 	close(release)
 	if err := <-done; err != nil {
