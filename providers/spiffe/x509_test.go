@@ -97,6 +97,9 @@ func shown(t *testing.T, a, b *spiffetest.Authority) (exchange.Subject, map[stri
 		c.PermittedURIDomains, c.PermittedDNSDomainsCritical = []string{"td2"}, true
 	})
 	put("outside the intermediate's names", trust.ReasonCertUntrusted, constrained.SVID(workload, nil), constrained)
+	put("a name in a form that hides it from the constraints", trust.ReasonSPIFFEID, constrained.SVID(workload, func(c *x509.Certificate) {
+		c.ExtraExtensions = []pkix.Extension{spiffetest.HiddenURIName(t, workload)}
+	}), constrained)
 	depth := a.Below(func(c *x509.Certificate) { c.MaxPathLenZero = true })
 	deeper := depth.Below(nil)
 	put("deeper than allowed", trust.ReasonCertUntrusted, deeper.SVID(workload, nil), deeper, depth)

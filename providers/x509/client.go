@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 	"unicode"
 
@@ -70,7 +71,7 @@ func Platform() oidc.Platform {
 		Proof:    exchange.SubjectMTLS,
 		Settings: []string{"client_ca_file"},
 		CheckSettings: func(p oidc.Provider) []oidc.Problem {
-			if _, err := clientRoots(p.ClientCA); err != nil {
+			if _, err := ClientAuthorities(p.ClientCA); err != nil {
 				return []oidc.Problem{{Finding: oidc.FindingKeys, Field: "client_ca_file", Text: err.Error()}}
 			}
 			return nil
@@ -123,25 +124,13 @@ func ClientAuthorities(file []byte) ([]*x509.Certificate, error) {
 	return all, nil
 }
 
-// clientRoots are the authorities of a provider, as crypto/x509 takes them.
-func clientRoots(file []byte) (*x509.CertPool, error) {
-	all, err := ClientAuthorities(file)
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	for _, c := range all {
-		pool.AddCert(c)
-	}
-	return pool, nil
-}
-
 // Clients proves client certificates, for all providers of this type. It is safe
 // for concurrent use.
 type Clients struct {
 	trustDomain string
 	platform    oidc.Platform
 	providers   []client
+	authorities []*x509.Certificate // of all of them
 	now         func() time.Time
 }
 
@@ -155,10 +144,15 @@ type client struct {
 func NewClients(trustDomain string, providers []oidc.Provider, now func() time.Time) (*Clients, error) {
 	c := &Clients{trustDomain: trustDomain, platform: Platform(), now: now}
 	for _, p := range providers {
-		roots, err := clientRoots(p.ClientCA)
+		all, err := ClientAuthorities(p.ClientCA)
 		if err != nil {
 			return nil, fmt.Errorf("identity provider %s: client_ca_file: %w", p.Name, err)
 		}
+		roots := x509.NewCertPool()
+		for _, authority := range all {
+			roots.AddCert(authority)
+		}
+		c.authorities = append(c.authorities, all...)
 		c.providers = append(c.providers, client{p.WithDefaults(c.platform), roots})
 	}
 	return c, nil
@@ -175,11 +169,14 @@ func (c *Clients) Verify(shown []*x509.Certificate) (exchange.Proof, error) {
 		return exchange.Proof{}, refusal
 	}
 	now := c.now()
+	// With what every provider's authorities are: whoever could leave out the
+	// certificate by which one of them would vouch too would choose the other.
+	way := slices.Concat(shown, c.authorities)
 	var chosen *client
 	var failure error
 	for i := range c.providers {
 		p := &c.providers[i]
-		if err := clientcert.Chain(shown, p.roots, x509.ExtKeyUsageClientAuth, now); err != nil {
+		if err := clientcert.Chain(way, p.roots, x509.ExtKeyUsageClientAuth, now); err != nil {
 			failure = err
 			continue
 		}

@@ -169,7 +169,10 @@ func TestClientConformance(t *testing.T) {
 			"a space in a name":      edited(trust.ReasonCertInvalid, func(c *template) { c.DNSNames = []string{"canary-4711 x"} }),
 			"invisible":              edited(trust.ReasonCertInvalid, func(c *template) { c.Subject.CommonName = "canary-4711\u202e" }),
 			"a common name too long": edited(trust.ReasonCertInvalid, func(c *template) { c.Subject.CommonName = strings.Repeat("canary-4711", 100) }),
-			"101 names":              edited(trust.ReasonCertInvalid, func(c *template) { c.DNSNames = slices.Repeat([]string{"a.example"}, 101) }),
+			"a hidden name": edited(trust.ReasonCertInvalid, func(c *template) {
+				c.ExtraExtensions = []pkix.Extension{spiffetest.HiddenURIName(t, "urn:acme:deploy")}
+			}),
+			"101 names": edited(trust.ReasonCertInvalid, func(c *template) { c.DNSNames = slices.Repeat([]string{"a.example"}, 101) }),
 		},
 	}.Run(t)
 }
@@ -186,6 +189,27 @@ func TestTwoAuthorities(t *testing.T) {
 	_, err := openClients(t, clientProvider("one", a), clientProvider("both", a, b)).Clients.Verify(shownBy(t, a, named("x.acme.example")))
 	if err == nil || !strings.Contains(err.Error(), string(trust.ReasonProviderAmbiguous)) {
 		t.Errorf("two vouch for it: %v", err)
+	}
+}
+
+// TestWithheldIntermediate: who shows less of a certificate's way up does not choose
+// which of two providers judges it.
+func TestWithheldIntermediate(t *testing.T) {
+	root := spiffetest.New(t, "acme", clientStart())
+	team := root.Below(nil)
+	v := openClients(t, clientProvider("all", root), clientProvider("team", team))
+	leaf := team.Certificate(nil, named("x.acme.example"))
+	for name, shown := range map[string][]*cryptox509.Certificate{
+		"shown":    spiffetest.Shown(t, leaf, team),
+		"withheld": spiffetest.Shown(t, leaf),
+	} {
+		proof, err := v.Clients.Verify(shown)
+		if err == nil || !strings.Contains(err.Error(), string(trust.ReasonProviderAmbiguous)) {
+			t.Errorf("%s: %s %v", name, proof.Provider, err)
+		}
+	}
+	if proof, err := v.Clients.Verify(shownBy(t, root, named("x.acme.example"))); err != nil || proof.Provider != "all" {
+		t.Errorf("the root's own: %s %v", proof.Provider, err)
 	}
 }
 

@@ -192,6 +192,11 @@ func URIs(c *x509.Certificate) ([]string, error) {
 				return nil, errors.New("the alternative names are malformed")
 			}
 			if name.Class == asn1.ClassContextSpecific && name.Tag == 6 {
+				// crypto/x509 sees no URI in one that is written as made of parts, and so
+				// would not hold it to the names that its authority may sign for.
+				if name.IsCompound {
+					return nil, errors.New("a URI name is not written in the one way there is")
+				}
 				uris = append(uris, string(name.Bytes))
 			}
 		}

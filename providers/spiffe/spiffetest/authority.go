@@ -147,6 +147,15 @@ func URINames(tb testing.TB, uris ...string) pkix.Extension {
 	return pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Value: der}
 }
 
+// HiddenURIName is the extension with one URI, as a constructed value: readers that
+// look for the primitive one alone, as crypto/x509 does, see no URI there.
+func HiddenURIName(tb testing.TB, uri string) pkix.Extension {
+	tb.Helper()
+	der, err := asn1.Marshal([]asn1.RawValue{{Class: asn1.ClassContextSpecific, Tag: 6, IsCompound: true, Bytes: []byte(uri)}})
+	must(tb, err)
+	return pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Value: der}
+}
+
 // Shown is the chain that a client shows, parsed as TLS does.
 func Shown(tb testing.TB, c tls.Certificate, above ...*Authority) []*x509.Certificate {
 	tb.Helper()
