@@ -12,7 +12,7 @@ func JSON(v any) string {
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
-	if enc.Encode(v) != nil {
+	if enc.Encode(v) != nil { //nolint:errchkjson // as said above
 		return ""
 	}
 	return b.String()

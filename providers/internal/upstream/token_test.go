@@ -19,7 +19,9 @@ func TestHandle(t *testing.T) {
 }
 
 func TestClaims(t *testing.T) {
-	jws := func(payload string) string { return "e30." + base64.RawURLEncoding.EncodeToString([]byte(payload)) + ".c2ln" }
+	jws := func(payload string) string {
+		return "e30." + base64.RawURLEncoding.EncodeToString([]byte(payload)) + ".c2ln"
+	}
 	got, err := upstream.Claims(jws(`{"sub":"a","exp":1}`))
 	if diff := cmp.Diff(map[string]any{"sub": "a", "exp": int64(1)}, got); err != nil || diff != "" {
 		t.Error(err, diff)
