@@ -1,6 +1,7 @@
 package test
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"path"
@@ -72,6 +73,7 @@ func TestBlocksAreTrue(t *testing.T) {
 		}
 		all, _ := blocks(t, name)
 		config := configOf(t, name, all)
+		together := []trust.Source{}
 		for _, b := range all {
 			if b.lang == "" {
 				t.Errorf("%s:%d: a block says its language; text, where it has none", name, b.line)
@@ -87,6 +89,7 @@ func TestBlocksAreTrue(t *testing.T) {
 			switch {
 			case top["owner"] != nil:
 				kinds["trust"]++
+				together = append(together, trust.Source{Name: fmt.Sprintf("%s:%d", name, b.line), Data: []byte(b.text)})
 				policy, findings := trust.Compile(gateway.World(config), []trust.Source{{Name: name, Data: []byte(b.text)}}, now)
 				for _, f := range findings {
 					t.Errorf("%s:%d: %s", name, b.line, f)
@@ -121,6 +124,14 @@ func TestBlocksAreTrue(t *testing.T) {
 					if f.ID != "no-target" && f.ID != "no-identity-provider" { // a block shows a part
 						t.Errorf("%s:%d: %s", name, b.line, f)
 					}
+				}
+			}
+		}
+		// Whoever follows a page puts all of its trusts into one folder.
+		if policy, _ := trust.Compile(gateway.World(config), together, now); policy != nil && strings.HasPrefix(name, "docs/how-to/") {
+			for _, r := range policy.Test(now) {
+				if !r.OK {
+					t.Errorf("%s: the test %q fails where the page's trusts are together: %s", name, r.Name, r.Reason)
 				}
 			}
 		}
