@@ -321,6 +321,7 @@ func ParseConfig(file string, src []byte, env func(string) (string, bool), readF
 	c.redis()
 	c.providers()
 	c.targets()
+	c.circles()
 	r.Words(root)
 	if fs := r.Findings(); fs.HasErrors() {
 		return Config{}, fs

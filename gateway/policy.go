@@ -77,6 +77,9 @@ func LoadPolicy(c Config, now time.Time) (*trust.Policy, strictyaml.Findings) {
 	}
 	policy, more := trust.Compile(World(c), sources, now)
 	findings = append(findings, more...)
+	if policy != nil {
+		findings = append(findings, grantCircles(c, policy)...)
+	}
 	if findings.HasErrors() {
 		return nil, findings.Sorted()
 	}

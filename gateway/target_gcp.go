@@ -22,7 +22,8 @@ func gcpKind() targetKind {
 		pins: func(t Target) map[string]string {
 			return map[string]string{"endpoint": t.endpoint(), "subject": t.Subject}
 		},
-		check: (*checker).targetGCP,
+		audiences: func(g trust.Grant) []string { return extraTexts(g, "id_token_audience") },
+		check:     (*checker).targetGCP,
 		open: func(env Env, t Target) (exchange.Target, error) {
 			minter, err := gcp.New(gcp.Config{Audience: t.Audience, Endpoint: t.endpoint(), CA: t.ca, Now: env.Now})
 			return exchange.Target{Minter: minter, Types: gcp.Types(), TypesOf: gcp.TypesOf}, err

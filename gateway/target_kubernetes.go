@@ -24,7 +24,8 @@ func kubernetesKind() targetKind {
 		pins: func(t Target) map[string]string {
 			return map[string]string{"server": t.Server, "subject": t.Subject}
 		},
-		check: (*checker).targetKubernetes,
+		audiences: func(g trust.Grant) []string { return extraTexts(g, "audiences") },
+		check:     (*checker).targetKubernetes,
 		open: func(env Env, t Target) (exchange.Target, error) {
 			if t.Server == "" {
 				return exchange.Target{Minter: kubernetes.JWTMinter{Audience: t.Audience}, Types: kubernetes.Types()}, nil

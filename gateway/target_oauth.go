@@ -24,6 +24,12 @@ func oauthKind() targetKind {
 			}
 			return map[string]string{"token_url": t.TokenURL, "grant": t.Grant, "body": t.Body, "parameters": string(parameters), "subject": t.Subject}
 		},
+		audiences: func(g trust.Grant) []string {
+			if g.Resource == "" {
+				return nil
+			}
+			return []string{g.Resource}
+		},
 		check: (*checker).targetOAuth,
 		open: func(env Env, t Target) (exchange.Target, error) {
 			minter, err := oauth.New(oauth.Config{

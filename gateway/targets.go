@@ -36,6 +36,9 @@ type targetKind struct {
 	// pins are the settings that decide where a credential works: part of the
 	// policy's hash. nil: the audience is all.
 	pins func(Target) map[string]string
+	// audiences are those that a grant says its credential is for, beside the target's
+	// own; nil: grants say none.
+	audiences func(trust.Grant) []string
 	// check tells all that is wrong with the settings, and fills the defaults.
 	check func(*checker, *strictyaml.Node, Target) Target
 	// open makes the target ready, and calls nobody. What cloud and subject say is

@@ -15,6 +15,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -215,6 +216,23 @@ func checkKey(pub crypto.PublicKey) error {
 		return nil
 	}
 	return errors.New("has a key that is not RSA, P-256, P-384 or Ed25519")
+}
+
+// Vouched reports whether these authorities, as a client_ca_file has them, vouch for
+// what this one signs: one of them is in its chain, or has signed a part of it.
+func (a *Authority) Vouched(clientCA []byte) bool {
+	vouching, err := ClientAuthorities(clientCA)
+	if err != nil {
+		return false // refused where it stands
+	}
+	for _, own := range slices.Concat(a.chain, a.roots) {
+		for _, c := range vouching {
+			if bytes.Equal(own.RawSubjectPublicKeyInfo, c.RawSubjectPublicKeyInfo) || own.CheckSignatureFrom(c) == nil {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Roots are the root certificates that relying parties verify with: that of the
