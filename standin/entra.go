@@ -58,7 +58,7 @@ func NewEntra(c EntraConfig) (*Entra, error) {
 	if c.Lifetime == 0 {
 		c.Lifetime = 75 * time.Minute
 	}
-	e := &Entra{service: service{now: c.Now, rand: c.Rand}, c: c}
+	e := &Entra{service: service{server: server{now: c.Now, rand: c.Rand}}, c: c}
 	return e, e.start(e, c.TLS)
 }
 

@@ -3,12 +3,8 @@ package standin
 import (
 	"context"
 	"crypto/rsa"
-	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
-	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -84,64 +80,31 @@ type GoogleFault struct {
 // holds them against pool, provider and the accounts' policies. What it does not
 // know it answers with 501, and remembers: see Unknown. Safe for concurrent use.
 type Google struct {
-	now    func() time.Time
-	url    string
-	ca     []byte
-	server *http.Server
-	key    func() (*rsa.PrivateKey, error)
+	server
+	key func() (*rsa.PrivateKey, error)
 
-	mu       sync.Mutex
-	rand     io.Reader
 	config   GoogleConfig
 	tokens   map[string]GoogleToken
 	faults   []GoogleFault
 	requests []GoogleRequest
-	unknown  []string
 }
 
 var googleProvider = regexp.MustCompile(`^//iam\.googleapis\.com/(projects/[0-9]+/locations/global/workloadIdentityPools/[a-z0-9-]{4,32})/providers/[a-z0-9-]{4,32}$`)
 
 // NewGoogle starts one on a free port of 127.0.0.1. End it with Close.
 func NewGoogle(c GoogleConfig) (*Google, error) {
-	if c.Now == nil || c.Rand == nil {
-		return nil, errors.New("standin: a clock and a source of randomness are required")
-	}
 	for _, p := range c.Providers {
 		if !googleProvider.MatchString(p.Name) || p.Issuer == "" || p.Keys == nil {
 			return nil, fmt.Errorf("standin: %q is no provider of a pool, or lacks issuer or keys", p.Name)
 		}
 	}
-	g := &Google{now: c.Now, rand: c.Rand, config: c, tokens: make(map[string]GoogleToken)}
+	g := &Google{server: server{now: c.Now, rand: c.Rand}, config: c, tokens: make(map[string]GoogleToken)}
 	g.key = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(c.Rand, 2048) })
-	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, fmt.Errorf("standin: %w", err)
+	if err := g.start(g, c.TLS); err != nil {
+		return nil, err
 	}
-	g.url = "http://" + l.Addr().String()
-	if c.TLS != nil {
-		conf, ca, err := c.TLS.config(c.Now(), c.Rand)
-		if err != nil {
-			_ = l.Close()
-			return nil, err
-		}
-		l, g.ca, g.url = tls.NewListener(l, conf), ca, "https://"+l.Addr().String()
-	}
-	g.server = &http.Server{
-		Handler: g, ReadHeaderTimeout: 10 * time.Second,
-		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
-	}
-	go func() { _ = g.server.Serve(l) }() // ends with Close
 	return g, nil
 }
-
-// Close ends the server, and every request that hangs.
-func (g *Google) Close() error { return g.server.Close() }
-
-// URL is where it listens: scheme, address and port. Both services are below it.
-func (g *Google) URL() string { return g.url }
-
-// CA is the PEM certificate that its TLS chains to; nil without TLS.
-func (g *Google) CA() []byte { return g.ca }
 
 // Fail makes the next requests misbehave, each by the next fault that is for its
 // path; the last one stays until Heal.
@@ -167,14 +130,6 @@ func (g *Google) Token(token string) (GoogleToken, bool) {
 	defer g.mu.Unlock()
 	t, ok := g.tokens[token]
 	return t, ok
-}
-
-// Unknown lists what was asked of it that it does not know. A test fails if there
-// is one: nobody can say what Google would have answered.
-func (g *Google) Unknown() []string {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return slices.Clone(g.unknown)
 }
 
 // PrincipalOf is how IAM policies name a subject of the provider's pool.

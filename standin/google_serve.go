@@ -108,21 +108,8 @@ func (f GoogleFault) send(w http.ResponseWriter, r *http.Request, status int, bo
 	if f.Drop {
 		panic(http.ErrAbortHandler) // closes the connection
 	}
-	if f.Body != nil {
-		body = f.Body
-	}
-	if n := f.Size - len(body); n > 0 {
-		body = append(bytes.Clone(body), bytes.Repeat([]byte(" "), n)...)
-	}
 	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
-	maps.Copy(w.Header(), f.Header)
-	if f.Location != "" {
-		w.Header().Set("Location", f.Location)
-		status = http.StatusFound
-	}
-	if f.Status != 0 {
-		status = f.Status
-	}
+	status, body = f.change(w, status, body)
 	w.WriteHeader(status)
 	_, _ = w.Write(body) //nolint:gosec // JSON
 }
@@ -384,13 +371,9 @@ func (g *Google) idToken(account GoogleAccount, wish googleWish) (map[string]any
 
 // issue makes an opaque token.
 func (g *Google) issue(t GoogleToken) string {
+	value := "ya29.d." + base64.RawURLEncoding.EncodeToString(g.random(96))
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	b := make([]byte, 96)
-	if _, err := io.ReadFull(g.rand, b); err != nil {
-		panic("standin: no randomness")
-	}
-	value := "ya29.d." + base64.RawURLEncoding.EncodeToString(b)
 	g.tokens[value] = t
 	return value
 }

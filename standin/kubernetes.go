@@ -2,18 +2,14 @@ package standin
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -41,20 +37,16 @@ type ClusterConfig struct {
 // It is strict: what it does not know it answers with 501, and remembers. Safe for
 // concurrent use.
 type Cluster struct {
+	server
 	c      ClusterConfig
-	url    string
-	ca     []byte
-	server *http.Server
 	signer *IdentityProvider // never serves
 
-	mu       sync.Mutex
 	authn    *authentication
 	roles    map[string][]rbacRule // by kind, namespace and name
 	bindings []rbacBinding
 	gone     map[string]bool // uids of pods and accounts that were deleted
 	faults   map[string]Fault
 	requests map[string]int
-	unknown  []string
 	unaware  bool // its reviews say no audiences
 	last     ClusterUser
 }
@@ -78,44 +70,20 @@ func NewCluster(c ClusterConfig) (*Cluster, error) {
 		c.Keys = keys
 	}
 	k := &Cluster{
-		c: c, roles: map[string][]rbacRule{}, gone: map[string]bool{}, faults: map[string]Fault{}, requests: map[string]int{},
-		signer: &IdentityProvider{now: c.Now, rand: c.Rand, keys: c.Keys[:1]},
+		server: server{now: c.Now, rand: c.Rand}, c: c, roles: map[string][]rbacRule{}, gone: map[string]bool{}, faults: map[string]Fault{}, requests: map[string]int{},
+		signer: &IdentityProvider{server: server{now: c.Now, rand: c.Rand}, keys: c.Keys[:1]},
 	}
-	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, fmt.Errorf("standin: %w", err)
-	}
-	k.url = "http://" + l.Addr().String()
-	if c.TLS != nil {
-		conf, ca, err := c.TLS.config(c.Now(), c.Rand)
-		if err != nil {
-			_ = l.Close()
-			return nil, err
-		}
-		l, k.ca, k.url = tls.NewListener(l, conf), ca, "https://"+l.Addr().String()
+	if err := k.start(k, c.TLS); err != nil {
+		return nil, err
 	}
 	if k.c.Issuer == "" {
 		k.c.Issuer = k.url
 	}
-	k.server = &http.Server{
-		Handler: k, ReadHeaderTimeout: 10 * time.Second,
-		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // it would log the handshakes that a test breaks
-	}
-	go func() { _ = k.server.Serve(l) }() // ends with Close
 	return k, nil
 }
 
-// Close ends the server, and every request that hangs.
-func (k *Cluster) Close() error { return k.server.Close() }
-
-// URL is where it listens: scheme, address and port.
-func (k *Cluster) URL() string { return k.url }
-
 // Issuer is the iss of its service account tokens.
 func (k *Cluster) Issuer() string { return k.c.Issuer }
-
-// CA is the PEM certificate that its TLS chains to; nil without TLS.
-func (k *Cluster) CA() []byte { return k.ca }
 
 // JWKS is its key set.
 func (k *Cluster) JWKS() []byte { return k.signer.JWKS() }
@@ -162,13 +130,6 @@ func (k *Cluster) User() ClusterUser {
 	return k.last
 }
 
-// Unknown lists what it was asked and does not do, "METHOD /path".
-func (k *Cluster) Unknown() []string {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return slices.Clone(k.unknown)
-}
-
 // AccountUID is the uid of a service account.
 func AccountUID(namespace, name string) string { return "sa-" + namespace + "-" + name }
 
@@ -208,7 +169,7 @@ func (k *Cluster) token(namespace, account, pod string, audiences []string, live
 func (k *Cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	k.mu.Lock()
 	k.requests[r.URL.Path]++
-	fault, broken := k.faults[r.URL.Path]
+	fault := k.faults[r.URL.Path]
 	k.mu.Unlock()
 	if !fault.wait(r) {
 		return
@@ -219,19 +180,8 @@ func (k *Cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	status, answer := k.answer(r, body)
 	out := encode(answer)
-	if broken {
-		if fault.Status != 0 {
-			status = fault.Status
-		}
-		if fault.Body != nil {
-			out = fault.Body
-		}
-		if fault.Location != "" {
-			w.Header().Set("Location", fault.Location)
-			status = http.StatusFound
-		}
-	}
 	w.Header().Set("Content-Type", "application/json")
+	status, out = fault.change(w, status, out)
 	w.WriteHeader(status)
 	_, _ = w.Write(out) //nolint:gosec // JSON, as its type says, on loopback
 }

@@ -1,7 +1,6 @@
 package standin
 
 import (
-	"bytes"
 	"crypto/subtle"
 	"encoding/json"
 	"maps"
@@ -43,21 +42,8 @@ func (p *IdentityProvider) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	status, body := p.answer(r)
-	if fault.Body != nil {
-		body = fault.Body
-	}
-	if n := fault.Size - len(body); n > 0 {
-		body = append(bytes.Clone(body), bytes.Repeat([]byte(" "), n)...)
-	}
 	w.Header().Set("Content-Type", "application/json")
-	maps.Copy(w.Header(), fault.Header)
-	if fault.Location != "" {
-		w.Header().Set("Location", fault.Location)
-		status = http.StatusFound
-	}
-	if fault.Status != 0 {
-		status = fault.Status
-	}
+	status, body = fault.change(w, status, body)
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // the other side may have had enough
 }

@@ -7,15 +7,11 @@
 package standin
 
 import (
-	"context"
-	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
-	"net"
 	"net/http"
 	"runtime"
 	"slices"
@@ -44,21 +40,15 @@ type Config struct {
 // Actions does: discovery, a key set, and the endpoint where a job fetches its
 // token. Tests can make it lie, fail and hang. Safe for concurrent use.
 type IdentityProvider struct {
-	now      func() time.Time
-	url      string
+	server
 	issuer   string
 	audience string
 	bearer   string // what a job must show at TokenPath
-	ca       []byte
-	server   *http.Server
 
-	mu       sync.Mutex
-	rand     io.Reader
 	keys     []Key
 	job      map[string]any
 	faults   map[string]Fault
 	requests map[string]int
-	unknown  []string
 }
 
 // New starts a stand-in on a free port of 127.0.0.1. End it with Close.
@@ -67,7 +57,7 @@ func New(c Config) (*IdentityProvider, error) {
 		return nil, errors.New("standin: a clock and a source of randomness are required")
 	}
 	p := &IdentityProvider{
-		now: c.Now, rand: c.Rand, audience: c.Audience, keys: slices.Clone(c.Keys),
+		server: server{now: c.Now, rand: c.Rand}, audience: c.Audience, keys: slices.Clone(c.Keys),
 		faults: make(map[string]Fault), requests: make(map[string]int),
 	}
 	if p.audience == "" {
@@ -85,7 +75,7 @@ func New(c Config) (*IdentityProvider, error) {
 		return nil, fmt.Errorf("standin: read randomness: %w", err)
 	}
 	p.bearer = base64.RawURLEncoding.EncodeToString(secret[:])
-	if err := p.listen(c); err != nil {
+	if err := p.start(http.HandlerFunc(p.serve), c.TLS); err != nil {
 		return nil, err
 	}
 	p.issuer = c.Issuer
@@ -95,40 +85,8 @@ func New(c Config) (*IdentityProvider, error) {
 	return p, nil
 }
 
-func (p *IdentityProvider) listen(c Config) error {
-	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		return fmt.Errorf("standin: %w", err)
-	}
-	p.url = "http://" + l.Addr().String()
-	if c.TLS != nil {
-		conf, ca, err := c.TLS.config(c.Now(), c.Rand)
-		if err != nil {
-			_ = l.Close()
-			return err
-		}
-		l, p.ca, p.url = tls.NewListener(l, conf), ca, "https://"+l.Addr().String()
-	}
-	p.server = &http.Server{
-		Handler: http.HandlerFunc(p.serve), ReadHeaderTimeout: 10 * time.Second,
-		// It would log the handshakes that a test breaks.
-		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
-	}
-	go func() { _ = p.server.Serve(l) }() // ends with Close
-	return nil
-}
-
-// Close ends the server, and every request that hangs.
-func (p *IdentityProvider) Close() error { return p.server.Close() }
-
-// URL is where it listens: scheme, address and port.
-func (p *IdentityProvider) URL() string { return p.url }
-
 // Issuer is the iss of its tokens.
 func (p *IdentityProvider) Issuer() string { return p.issuer }
-
-// CA is the PEM certificate that its TLS chains to; nil without TLS.
-func (p *IdentityProvider) CA() []byte { return p.ca }
 
 // TokenURL is where a job fetches its token. As at GitHub it already holds a
 // query, so that "&audience=" follows.
@@ -188,14 +146,6 @@ func (p *IdentityProvider) Requests(path string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.requests[path]
-}
-
-// Unknown lists the requests for what it does not serve, "METHOD /path". A test
-// fails if there is one: the gateway asked for something that nobody expected.
-func (p *IdentityProvider) Unknown() []string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Clone(p.unknown)
 }
 
 // Tokens makes n default tokens that differ by their jti, on all cores.

@@ -2,18 +2,13 @@ package standin
 
 import (
 	"context"
-	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
-	"net"
 	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
-	"sync"
 	"time"
 )
 
@@ -95,30 +90,20 @@ type STSFault struct {
 // and answers 501 to all that it does not know, and remembers it: see Unknown.
 // Safe for concurrent use.
 type STS struct {
-	now    func() time.Time
-	url    string
-	ca     []byte
-	server *http.Server
-
-	mu       sync.Mutex
-	rand     io.Reader
+	server
 	oidc     []OIDCProvider
 	roles    map[string]Role
 	sessions map[string]STSSession // by access key id
 	faults   []STSFault
 	requests []STSRequest
-	unknown  []string
 }
 
 var roleARN = regexp.MustCompile(`^arn:(aws|aws-cn|aws-us-gov):iam::([0-9]{12}):role/(?:[!-~]+/)?([\w+=,.@-]{1,64})$`)
 
 // NewSTS starts one on a free port of 127.0.0.1. End it with Close.
 func NewSTS(c STSConfig) (*STS, error) {
-	if c.Now == nil || c.Rand == nil {
-		return nil, errors.New("standin: a clock and a source of randomness are required")
-	}
 	s := &STS{
-		now: c.Now, rand: c.Rand, oidc: slices.Clone(c.OIDC),
+		server: server{now: c.Now, rand: c.Rand}, oidc: slices.Clone(c.OIDC),
 		roles: make(map[string]Role), sessions: make(map[string]STSSession),
 	}
 	for _, r := range c.Roles {
@@ -126,36 +111,11 @@ func NewSTS(c STSConfig) (*STS, error) {
 			return nil, err
 		}
 	}
-	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, fmt.Errorf("standin: %w", err)
+	if err := s.start(s, c.TLS); err != nil {
+		return nil, err
 	}
-	s.url = "http://" + l.Addr().String()
-	if c.TLS != nil {
-		conf, ca, err := c.TLS.config(c.Now(), c.Rand)
-		if err != nil {
-			_ = l.Close()
-			return nil, err
-		}
-		l, s.ca, s.url = tls.NewListener(l, conf), ca, "https://"+l.Addr().String()
-	}
-	s.server = &http.Server{
-		Handler: s, ReadHeaderTimeout: 10 * time.Second,
-		// It would log the handshakes that a test breaks.
-		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
-	}
-	go func() { _ = s.server.Serve(l) }() // ends with Close
 	return s, nil
 }
-
-// Close ends the server, and every request that hangs.
-func (s *STS) Close() error { return s.server.Close() }
-
-// URL is where it listens: scheme, address and port.
-func (s *STS) URL() string { return s.url }
-
-// CA is the PEM certificate that its TLS chains to; nil without TLS.
-func (s *STS) CA() []byte { return s.ca }
 
 // SetRole adds a role, or replaces the one with its ARN.
 func (s *STS) SetRole(r Role) error {
@@ -201,14 +161,6 @@ func (s *STS) Sessions() map[string]STSSession {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return maps.Clone(s.sessions)
-}
-
-// Unknown lists what was asked of it that it does not know. A test fails if
-// there is one: nobody can say what AWS would have answered.
-func (s *STS) Unknown() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.unknown)
 }
 
 // next takes the fault of this request.

@@ -75,22 +75,9 @@ func (f STSFault) send(w http.ResponseWriter, r *http.Request, status int, body 
 	if f.Drop {
 		panic(http.ErrAbortHandler) // closes the connection
 	}
-	if f.Body != nil {
-		body = f.Body
-	}
-	if n := f.Size - len(body); n > 0 {
-		body = append(bytes.Clone(body), bytes.Repeat([]byte(" "), n)...)
-	}
 	w.Header().Set("Content-Type", "text/xml")
+	status, body = f.change(w, status, body)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	maps.Copy(w.Header(), f.Header)
-	if f.Location != "" {
-		w.Header().Set("Location", f.Location)
-		status = http.StatusFound
-	}
-	if f.Status != 0 {
-		status = f.Status
-	}
 	w.WriteHeader(status)
 	if f.Cut {
 		_, _ = w.Write(body[:len(body)/2]) //nolint:gosec // XML, escaped
@@ -388,15 +375,4 @@ func element(b *bytes.Buffer, name, value string) {
 	b.WriteString("<" + name + ">")
 	_ = xml.EscapeText(b, []byte(value)) // a buffer takes everything
 	b.WriteString("</" + name + ">")
-}
-
-// random reads n bytes. It panics if there are none: a mistake in the test.
-func (s *STS) random(n int) []byte {
-	b := make([]byte, n)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, err := io.ReadFull(s.rand, b); err != nil {
-		panic("standin: " + err.Error())
-	}
-	return b
 }

@@ -62,7 +62,7 @@ type wrapping struct {
 
 // NewVault starts one on a free port of 127.0.0.1. End it with Close.
 func NewVault(c VaultConfig) (*Vault, error) {
-	v := &Vault{service: service{now: c.Now, rand: c.Rand}, c: c, tokens: map[string]*VaultToken{}, wrapping: map[string]wrapping{}}
+	v := &Vault{service: service{server: server{now: c.Now, rand: c.Rand}}, c: c, tokens: map[string]*VaultToken{}, wrapping: map[string]wrapping{}}
 	return v, v.start(v, c.TLS)
 }
 
