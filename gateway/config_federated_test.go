@@ -75,6 +75,7 @@ func TestConfigOfFederatedTargetsRefused(t *testing.T) {
 		"azure in capitals":       {"entra: {type: azure, tenant: AAAAAAAA-0000-1111-2222-BBBBBBBBBBBB}", "azure-tenant"},
 		"azure over http":         {azureTarget + "\n    endpoint: http://login.acme.example", "azure-endpoint"},
 		"azure elsewhere":         {azureTarget + "\n    endpoint: https://login.acme.example", "target-audience-shared"},
+		"azure in two places":     {azureTarget + "\n    endpoint: https://login.acme.example\n  x: {type: azure, tenant: 11111111-2222-3333-4444-555555555555}", "audience-reserved"},
 		"azure for an hour":       {azureTarget + "\n    max_ttl: 1h", "max-ttl"},
 		"azure of a region":       {azureTarget + "\n    region: eu-central-1", "unknown-field"},
 		"vault without a server":  {"vault: {type: vault, audience: \"https://vault.acme.example\"}", "required"},

@@ -155,5 +155,15 @@ func cloudAudience(aud string) bool {
 	case strings.HasPrefix(host, "signin.") && strings.HasSuffix(host, "aws.amazon.com"):
 		return true
 	}
+	return clusterAudience(aud)
+}
+
+// clusterAudience reports the audience that API servers have where they are told no
+// other.
+func clusterAudience(aud string) bool {
+	host := strings.TrimSuffix(strings.ToLower(aud), "/")
+	if u, err := url.Parse(host); err == nil && u.Host != "" {
+		host = strings.TrimSuffix(u.Hostname(), ".")
+	}
 	return host == "kubernetes.default" || host == "kubernetes.default.svc" || strings.HasPrefix(host, "kubernetes.default.svc.")
 }

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"cmp"
 	"net/url"
 	"regexp"
 	"strings"
@@ -98,12 +97,8 @@ func (c *checker) storeAudience(n *strictyaml.Node, t Target) {
 		return
 	}
 	at := n.Find("audience")
-	for name, other := range c.config.Targets {
-		// A target whose audience is not written has AWS's own.
-		if other.Type == targetAWS && other.endpoint() != t.endpoint() && alike(cmp.Or(other.Audience, defaultAWSAudience), t.Audience) {
-			c.r.Error(at, "audience-reserved", "the target "+name+", which is elsewhere, has the audience "+t.Audience+" too: either could show our assertion to the other", "give each endpoint its own audience")
-			return
-		}
+	if c.carried(at, t) {
+		return
 	}
 	if cloudAudience(t.Audience) {
 		c.r.Warn(at, "target-audience-shared", t.Audience+" is AWS's own audience: the endpoint could show our assertion to AWS, where a role trusts this issuer", "write an audience that only this endpoint takes")

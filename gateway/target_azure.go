@@ -52,7 +52,10 @@ func (c *checker) targetAzure(n *strictyaml.Node, t Target) Target {
 		return t
 	}
 	u, err := url.Parse(t.endpoint())
-	if err == nil && !loopbackHost(u.Hostname()) && !slices.Contains(ownAuthorities(), strings.ToLower(u.Hostname())) && cloudAudience(t.Audience) {
+	if err != nil || loopbackHost(u.Hostname()) || slices.Contains(ownAuthorities(), strings.ToLower(u.Hostname())) {
+		return t
+	}
+	if !c.carried(n.Find("audience"), t) && cloudAudience(t.Audience) {
 		c.r.Warn(at, "target-audience-shared", "the endpoint is not Microsoft's, and could show our assertions to Entra past the grants", "leave endpoint out, or name a host that is run by who runs the gateway")
 	}
 	return t

@@ -41,7 +41,16 @@ func kubernetesKind() targetKind {
 func (c *checker) targetKubernetes(n *strictyaml.Node, t Target) Target {
 	c.cloudAssertion(n, &t, "")
 	c.subject(n, &t, subjectWorkload)
-	if at := n.Get("audience"); usable(at) && cloudAudience(at.Text) {
+	at := n.Get("audience")
+	switch {
+	case !usable(at):
+	case cloudAudience(at.Text) && !clusterAudience(at.Text):
+		// Without a server the workload itself is handed what the cloud takes; with one,
+		// whoever runs the cluster is shown it.
+		c.r.Error(at, "audience-reserved", at.Show()+" is a cloud's audience: the JWT would open the cloud past its own target", "write one that only this cluster takes")
+	case !clusterAudience(at.Text):
+		c.carried(at, t)
+	default:
 		// Every cluster takes it by default: what is issued for this one, and what an API
 		// server is shown by us, would open the others.
 		c.r.Warn(at, "target-audience-shared", at.Show()+" is an audience that other clusters or clouds have too", "write one that only this cluster takes")
@@ -49,7 +58,7 @@ func (c *checker) targetKubernetes(n *strictyaml.Node, t Target) Target {
 	if at := n.Get("server"); at != nil {
 		c.endpoint(at, "kubernetes-server")
 	}
-	at := n.Get("ca_file")
+	at = n.Get("ca_file")
 	c.notEmpty(at)
 	if at != nil && n.Get("server") == nil {
 		c.r.Error(at, "kubernetes-server", "without a server nobody is called", "leave it out, or write server:")

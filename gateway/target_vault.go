@@ -1,7 +1,10 @@
 package gateway
 
 import (
+	"cmp"
 	"crypto/x509"
+	"maps"
+	"slices"
 
 	"cambio/exchange"
 	"cambio/providers/vault"
@@ -70,7 +73,7 @@ func (c *checker) authority(n *strictyaml.Node, t *Target, finding string) {
 // place is where a target's assertions are shown.
 func (t Target) place() string {
 	switch t.Type {
-	case targetVault:
+	case targetVault, targetKubernetes:
 		return t.Server
 	case targetOAuth:
 		return t.TokenURL
@@ -89,12 +92,32 @@ func (c *checker) ownAudience(n *strictyaml.Node, t Target) {
 		c.r.Error(at, "audience-reserved", at.Show()+" is a cloud's audience: the service could show our assertion there", "write one that only this service takes, such as its URL")
 		return
 	}
-	for name, other := range c.config.Targets {
-		if targetKinds()[other.Type].cloud && other.Audience != "" && other.place() != t.place() && alike(other.Audience, t.Audience) {
-			c.r.Error(at, "audience-reserved", "the target "+name+", which is elsewhere, has this audience too: either could show our assertion to the other", "give each service its own audience")
-			return
+	c.carried(at, t)
+}
+
+// carried refuses the audience of another target that is elsewhere: whoever is shown
+// our assertion at the one, or is given it, could show it at the other. It reports
+// whether it did.
+func (c *checker) carried(at *strictyaml.Node, t Target) bool {
+	for _, name := range slices.Sorted(maps.Keys(c.config.Targets)) {
+		other := c.config.Targets[name]
+		aud := other.Audience
+		switch other.Type { // those that need not be written
+		case targetAWS:
+			aud = cmp.Or(aud, defaultAWSAudience)
+		case targetAzure:
+			aud = cmp.Or(aud, defaultAzureAudience)
 		}
+		if other.Type == t.Type && (other.place() == t.place() || t.Type == targetKubernetes) {
+			continue // itself, or the same service; clusters of one audience have a warning
+		}
+		if !targetKinds()[other.Type].cloud || aud == "" || !alike(aud, t.Audience) {
+			continue
+		}
+		c.r.Error(at, "audience-reserved", "the target "+name+", which is elsewhere, has the audience "+t.Audience+" too: either could show our assertion to the other", "give each its own audience")
+		return true
 	}
+	return false
 }
 
 // connectVault is the JWT auth method, and each role.
