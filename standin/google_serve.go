@@ -111,7 +111,7 @@ func (f GoogleFault) send(w http.ResponseWriter, r *http.Request, status int, bo
 	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
 	status, body = f.change(w, status, body)
 	w.WriteHeader(status)
-	_, _ = w.Write(body) //nolint:gosec // JSON
+	_, _ = w.Write(body)
 }
 
 func (g *Google) answer(r *http.Request, body []byte, rec *GoogleRequest) (map[string]any, *googleError) {
