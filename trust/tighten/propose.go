@@ -188,6 +188,9 @@ func (d *drafting) match() error {
 			continue
 		}
 		switch {
+		case d.implies(l.Claim) && !l.Pins():
+			d.keep("%s: to name its values would say that what the platform refuses unless it is meant, is meant", field)
+			continue
 		case v.unknown > 0:
 			d.keep("%s: the journal does not keep the claim", field)
 			continue
@@ -250,6 +253,17 @@ func (d *drafting) match() error {
 	return nil
 }
 
+// implies reports whether the platform has a condition that is gone once match pins
+// the claim by equality: the document would be wider for it, not narrower.
+func (d *drafting) implies(c trust.ClaimRef) bool {
+	for name := range d.policy.World().Providers[d.t.Provider].Platform.Implied {
+		if implied, ok := d.policy.Claim(d.t.Provider, name); ok && implied.ID() == c.ID() {
+			return true
+		}
+	}
+	return false
+}
+
 func wanted(w trust.Wanted) string {
 	if w.Glob {
 		return "{glob: " + yamlText(w.Value) + "}"
@@ -278,7 +292,7 @@ func count(n int, what string) string {
 // workload is, or which a reviewer looks for.
 func (d *drafting) pins() error {
 	for _, c := range d.watched {
-		if slices.ContainsFunc(d.t.Match, func(l trust.MatchLine) bool { return l.Claim.ID() == c.ID() }) {
+		if slices.ContainsFunc(d.t.Match, func(l trust.MatchLine) bool { return l.Claim.ID() == c.ID() }) || d.implies(c) {
 			continue
 		}
 		v := d.k.claims[c.ID()]

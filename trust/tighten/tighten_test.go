@@ -28,10 +28,13 @@ func world() trust.World {
 		Claims: map[string]trust.Claim{
 			"repository_id": text, "owner_id": text, "repository": {Type: trust.StringClaim, Always: true, PinnedBy: "repository_id"},
 			"ref": text, "environment": {Type: trust.StringClaim}, "attempt": {Type: trust.IntClaim, Always: true}, "actor": {Type: trust.StringClaim},
-			"sub": text,
+			"sub": text, "kind": {Type: trust.StringClaim},
 		},
 		Anchors: []string{"repository_id", "owner_id"}, Gates: []string{"environment"},
 	}
+	// Where a copy is refused unless it says of what, or match names kind.
+	copies := platform
+	copies.Implied = map[string]string{"kind": `claims.?kind.orValue("") != "copy" || has(claims.environment)`}
 	api := trust.TargetType{Name: "api", MaxTTL: time.Hour, Fields: map[string]trust.Field{
 		"resource": {Type: trust.StringField, Narrows: trust.Equal}, "scopes": {Type: trust.StringsField, Narrows: trust.Subset},
 		"ttl": {Type: trust.DurationField, Narrows: trust.Max},
@@ -39,6 +42,8 @@ func world() trust.World {
 	return trust.World{
 		Providers: map[string]trust.Provider{"ci": {
 			Platform: platform, TokenUse: trust.Once, Journal: []string{"repository_id", "owner_id", "repository", "ref", "environment", "attempt"},
+		}, "copies": {
+			Platform: copies, TokenUse: trust.Once, Journal: []string{"repository_id", "owner_id", "repository", "ref", "environment", "attempt", "kind"},
 		}},
 		Targets: map[string]trust.Target{"api": {Type: api, MaxTTL: time.Hour}, "other": {Type: api, MaxTTL: time.Hour}},
 	}
@@ -168,6 +173,27 @@ func TestTighten(t *testing.T) {
 	}
 	if p.Decisions != 60 || p.Days != 60 {
 		t.Errorf("%d decisions on %d days", p.Decisions, p.Days)
+	}
+}
+
+// TestImplied: a list in the place of a glob would take away what the platform
+// refuses by itself, so that the document would be the wider for it.
+func TestImplied(t *testing.T) {
+	t.Parallel()
+	records := used(60)
+	for i := range records {
+		records[i].Provider = "copies"
+		records[i].Claims["kind"], records[i].Claims["environment"] = []string{"push", "copy"}[i%2], "prod"
+	}
+	for name, c := range map[string]struct{ kind, want string }{
+		"a glob":         {`{glob: "*"}`, `{glob: "*"}`},
+		"a list already": {"[push, copy, other]", "[push, copy]"},
+	} {
+		doc := strings.NewReplacer("from: ci", "from: copies", "match:\n", "match:\n  kind: "+c.kind+"\n").Replace(wide)
+		p := study(t, options(), records, doc).Proposals[0]
+		if !strings.Contains(string(p.Document), "  kind: "+c.want+"\n") {
+			t.Errorf("%s: %s", name, p.Patch)
+		}
 	}
 }
 
