@@ -4,14 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,7 +18,7 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
 	"cambio/exchange"
-	"cambio/providers/oidc"
+	"cambio/providers/internal/database"
 	"cambio/trust"
 )
 
@@ -28,25 +26,11 @@ import (
 // with it lives on.
 const passwordLife = 15 * time.Minute
 
-// The engines that take a signed request for a password.
-const (
-	enginePostgres = "postgres"
-	engineMySQL    = "mysql"
-)
-
-// database is a database of RDS or Aurora that the grant's role logs in to.
-type database struct {
-	engine, host, region, user string
-	port                       int64
+// login is a database of RDS or Aurora that the grant's role logs in to.
+type login struct {
+	database.Login
+	region string
 }
-
-const (
-	maxHost = 253
-	maxPort = 65535
-	// maxPostgresUser and maxMySQLUser are what the engines keep of a name.
-	maxPostgresUser = 63
-	maxMySQLUser    = 32
-)
 
 var (
 	// rdsHost is an endpoint of an instance, a cluster or a proxy. Another name for it
@@ -57,44 +41,19 @@ var (
 )
 
 // readDatabase reads the field of a grant; problem says what is wrong with it.
-func readDatabase(text string) (d *database, problem string) {
-	m, err := oidc.ReadObject([]byte(text))
-	if err != nil {
-		return nil, "is too large or too deep"
+func readDatabase(text string) (l *login, problem string) {
+	read, problem := database.Read(text)
+	if problem != "" {
+		return nil, problem
 	}
-	for name := range m {
-		if !slices.Contains([]string{"engine", "host", "port", "user"}, name) {
-			return nil, "has a member that is none of engine, host, port and user"
-		}
-	}
-	d = &database{}
-	d.engine, _ = m["engine"].(string)
-	limit := maxPostgresUser
-	switch d.engine {
-	case enginePostgres:
-		d.port = 5432
-	case engineMySQL:
-		d.port, limit = 3306, maxMySQLUser
-	default:
-		return nil, "engine is postgres or mysql"
-	}
-	d.host, _ = m["host"].(string)
-	host := rdsHost.FindStringSubmatch(d.host)
-	if host == nil || len(d.host) > maxHost {
+	host := rdsHost.FindStringSubmatch(read.Host)
+	if host == nil || len(read.Host) > database.MaxHost {
 		return nil, "host is the endpoint of an instance, a cluster or a proxy, such as orders.cabc123.eu-central-1.rds.amazonaws.com: RDS takes no other name for it"
 	}
-	d.region = host[1]
-	if v, there := m["port"]; there {
-		var ok bool
-		if d.port, ok = v.(int64); !ok || d.port < 1 || d.port > maxPort {
-			return nil, "port is a number from 1 to 65535"
-		}
+	if len(read.User) > read.MaxUser() || !databaseUser.MatchString(read.User) {
+		return nil, fmt.Sprintf("user is the name of a database user, of at most %d letters, digits, _, -, . and @", read.MaxUser())
 	}
-	d.user, _ = m["user"].(string)
-	if len(d.user) > limit || !databaseUser.MatchString(d.user) {
-		return nil, fmt.Sprintf("user is the name of a database user, of at most %d letters, digits, _, -, . and @", limit)
-	}
-	return d, ""
+	return &login{read, host[1]}, ""
 }
 
 // databaseMisfit is [misfit] for grants with a database.
@@ -113,16 +72,16 @@ func databaseMisfit(x extra, g trust.Grant) (field, problem string) {
 
 // policy lets the session of the role log in as this user, and do nothing else: it
 // never leaves this process, and is worth no more than the password all the same.
-func (d *database) policy(r role) string {
+func (d *login) policy(r role) string {
 	return string(compact(map[string]any{"Version": "2012-10-17", "Statement": []any{map[string]any{
 		"Effect": "Allow", "Action": "rds-db:connect",
-		"Resource": "arn:" + r.partition + ":rds-db:" + d.region + ":" + r.account + ":dbuser:*/" + d.user,
+		"Resource": "arn:" + r.partition + ":rds-db:" + d.region + ":" + r.account + ":dbuser:*/" + d.User,
 	}}}))
 }
 
 // credential is what the workload logs in with: a request of RDS that the role's
 // session signed, and that nobody sends. The session's own key stays here.
-func (d *database) credential(ctx context.Context, kind string, got issued, now time.Time) (exchange.Credential, error) {
+func (d *login) credential(ctx context.Context, kind string, got issued, now time.Time) (exchange.Credential, error) {
 	now = now.UTC().Truncate(time.Second)
 	password, err := d.password(ctx, got, now)
 	if err != nil {
@@ -132,26 +91,18 @@ func (d *database) credential(ctx context.Context, kind string, got issued, now 
 	if got.expires.Before(expires) {
 		expires = got.expires // with the session the signature is worth nothing
 	}
-	value, err := json.Marshal(struct { //nolint:gosec // it is the credential; Secret holds it from here on
-		Version    int
-		Engine     string
-		Host       string
-		Port       int64
-		User       string
-		Password   string
-		Expiration string
-	}{1, d.engine, d.host, d.port, d.user, password.Reveal(), expires.Format(time.RFC3339)})
+	value, err := d.Credential(password, expires)
 	if err != nil {
 		return exchange.Credential{}, unsure(errors.New("the password cannot be written as JSON"))
 	}
-	return exchange.Credential{Value: exchange.Secret(value), Type: kind, Handle: got.keyID, Expires: expires, Structured: true}, nil
+	return exchange.Credential{Value: value, Type: kind, Handle: got.keyID, Expires: expires, Structured: true}, nil
 }
 
 // password is the URL of the request that RDS takes for a password, without its
 // scheme.
-func (d *database) password(ctx context.Context, got issued, now time.Time) (exchange.Secret, error) {
-	query := url.Values{"Action": {"connect"}, "DBUser": {d.user}, "X-Amz-Expires": {strconv.Itoa(int(passwordLife / time.Second))}}
-	address := "https://" + net.JoinHostPort(d.host, strconv.FormatInt(d.port, 10)) + "/?" + query.Encode()
+func (d *login) password(ctx context.Context, got issued, now time.Time) (exchange.Secret, error) {
+	query := url.Values{"Action": {"connect"}, "DBUser": {d.User}, "X-Amz-Expires": {strconv.Itoa(int(passwordLife / time.Second))}}
+	address := "https://" + net.JoinHostPort(d.Host, strconv.FormatInt(d.Port, 10)) + "/?" + query.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
 	if err != nil {
 		return "", errors.New("the database's address is none")

@@ -183,7 +183,7 @@ func (m *Minter) Mint(ctx context.Context, o exchange.Order) (exchange.Credentia
 
 // narrow reads the database of the grant, where there is one, and holds the role's
 // session to it, unless the grant has a policy of its own.
-func (x extra) narrow(r role) (extra, *database, error) {
+func (x extra) narrow(r role) (extra, *login, error) {
 	if x.databaseText == "" {
 		return x, nil, nil
 	}

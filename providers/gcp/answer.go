@@ -132,7 +132,7 @@ func (m *Minter) deliver(got issued, w wanted, o exchange.Order) (exchange.Crede
 	}
 	c := exchange.Credential{Value: got.token, Type: o.Type, Handle: handle(w.account, got.token), Expires: got.expires}
 	if w.database != nil {
-		value, err := w.database.credential(got.token.Reveal(), got.expires)
+		value, err := w.database.Credential(got.token, got.expires)
 		if err != nil {
 			return exchange.Credential{}, m.client.Wrong(errors.New("the token cannot be written as JSON"))
 		}

@@ -165,7 +165,7 @@ func (c *Connection) note(w wish) {
 	switch {
 	case w.wanted.database != nil:
 		d := w.wanted.database
-		c.Notes = append(c.Notes, fmt.Sprintf("%s logs in to the %s at %s as %s: it needs %s, the instance needs IAM authentication on, and the database that user.", w.wanted.account, d.engine, d.host, d.user, roleLogin))
+		c.Notes = append(c.Notes, fmt.Sprintf("%s logs in to the %s at %s as %s: it needs %s, the instance needs IAM authentication on, and the database that user.", w.wanted.account, d.Engine, d.Host, d.User, roleLogin))
 	case w.wanted.boundary != "":
 		c.Notes = append(c.Notes, "A boundary narrows what "+w.wanted.account+" may do in Cloud Storage, in buckets with uniform access; it gives nothing.")
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"cambio/providers/internal/database"
 	"cambio/trust"
 )
 
@@ -127,7 +128,7 @@ type wanted struct {
 	scopes    []string
 	audience  string // of an ID token; "": none
 	boundary  string // JSON; "": none
-	database  *database
+	database  *database.Login
 }
 
 // read takes a grant apart, and says what Google would refuse or misread. A field
