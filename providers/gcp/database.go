@@ -19,7 +19,8 @@ func readDatabase(text, account string) (*database.Login, string) {
 	if problem != "" {
 		return nil, problem
 	}
-	if _, err := netip.ParseAddr(l.Host); err != nil && (len(l.Host) > database.MaxHost || !hostForm.MatchString(l.Host)) {
+	// A zone would be any text, and the host goes into scripts of the workload's.
+	if ip, err := netip.ParseAddr(l.Host); (err != nil || ip.Zone() != "") && (len(l.Host) > database.MaxHost || !hostForm.MatchString(l.Host)) {
 		return nil, "host is a name or an address: the instance's, or that of its proxy"
 	}
 	user := databaseUser(l.Engine, account)

@@ -104,6 +104,7 @@ func TestMisfit(t *testing.T) {
 		"database, an engine":    {"database", func(g *trust.Grant) { g.Extra["database"] = `{"engine":"oracle","host":"a"}` }},
 		"database, no host":      {"database", func(g *trust.Grant) { g.Extra["database"] = `{"engine":"mysql"}` }},
 		"database, a URL":        {"database", func(g *trust.Grant) { g.Extra["database"] = `{"engine":"mysql","host":"mysql://a"}` }},
+		"database, a zone":       {"database", func(g *trust.Grant) { g.Extra["database"] = `{"engine":"mysql","host":"fe80::1%$(id)"}` }},
 		"database, a port":       {"database", func(g *trust.Grant) { g.Extra["database"] = `{"engine":"mysql","host":"a","port":65536}` }},
 		"database, a text port":  {"database", func(g *trust.Grant) { g.Extra["database"] = `{"engine":"mysql","host":"a","port":"3306"}` }},
 		"database, another user": {"database", func(g *trust.Grant) { g.Extra["database"] = `{"engine":"mysql","host":"a","user":"root"}` }},

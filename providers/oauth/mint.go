@@ -237,11 +237,14 @@ func (m *Minter) checkType(body map[string]any, requested string) error {
 	switch {
 	case requested != "" && name != requested:
 		return errors.New("issued_token_type is another than was asked for")
-	case !slices.Contains([]string{typeAccessToken, typeJWT, typeIDToken}, name):
+	case !slices.Contains(issuedTypes(), name):
 		return errors.New("issued_token_type is no access token")
 	}
 	return nil
 }
+
+// issuedTypes are what may come: a refresh token outlives the decision.
+func issuedTypes() []string { return []string{typeAccessToken, typeJWT, typeIDToken} }
 
 // checkScope refuses a scope that was not asked for. An answer without scope says
 // that it is what was asked (RFC 6749 section 5.1). Where the grant names none, the

@@ -230,7 +230,8 @@ func TestParameters(t *testing.T) {
 	}
 	for _, name := range []string{
 		"grant_type", "subject_token", "actor_token", "actor_token_type", "assertion", "client_assertion", "client_assertion_type", "scope", "resource",
-		"client_secret", "password", "username", "refresh_token", "code", "token", "", "A", "a b", "a&b", "a=b", "a\nb", strings.Repeat("a", 65),
+		"client_secret", "password", "username", "refresh_token", "code", "token", "", "A",
+		"grant_Type", "scopE", "client_Assertion", "passworD", // servers exist that read names in any case "a b", "a&b", "a=b", "a\nb", strings.Repeat("a", 65),
 	} {
 		bad := maps.Clone(good)
 		bad[name] = "x"
@@ -241,6 +242,11 @@ func TestParameters(t *testing.T) {
 	for _, value := range []string{"", "a\r\nb", "a\x00", strings.Repeat("a", 1025)} {
 		if name, problem := oauth.Parameters(map[string]string{"a": value}); problem == "" || name != "a" {
 			t.Errorf("%q is taken", value)
+		}
+	}
+	for _, kind := range []string{"urn:ietf:params:oauth:token-type:refresh_token", "urn:ietf:params:oauth:token-type:saml2", "x"} {
+		if name, problem := oauth.Parameters(map[string]string{"requested_token_type": kind}); problem == "" || name != "requested_token_type" {
+			t.Errorf("%q is asked for", kind)
 		}
 	}
 	many := map[string]string{}

@@ -100,15 +100,23 @@ func Parameters(parameters map[string]string) (name, problem string) {
 		switch {
 		case len(name) > maxName || !nameForm.MatchString(name):
 			return name, "is no name of a parameter"
-		case slices.Contains(ours(), name):
+		case alike(ours(), name):
 			return name, "is set by Cambio"
-		case slices.Contains(secrets(), name):
+		case alike(secrets(), name):
 			return name, "would hold a secret: our assertion is the proof, and there is no other"
+		case name == "requested_token_type" && !slices.Contains(issuedTypes(), value):
+			return name, "is no access token's: " + strings.Join(issuedTypes(), ", ")
 		case value == "" || len(value) > maxValue || strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f }):
 			return name, "has no value, or one that is too long, or control characters"
 		}
 	}
 	return "", ""
+}
+
+// alike reports a name that a server which does not look at the case takes for one of
+// these.
+func alike(names []string, name string) bool {
+	return slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, name) })
 }
 
 // ours are the parameters that follow from the configuration and the grant. Whoever
