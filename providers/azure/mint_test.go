@@ -68,18 +68,6 @@ func open(tb testing.TB, c azure.Config) *azure.Minter {
 	return m
 }
 
-// playing lets a stand-in answer the suite.
-func playing(h http.Handler) func(providertest.Request) (providertest.Response, bool) {
-	return func(r providertest.Request) (providertest.Response, bool) {
-		req := httptest.NewRequest(r.Method, r.Path, bytes.NewReader(r.Body))
-		req.URL.RawQuery = r.Query.Encode()
-		req.Header = r.Header
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, req)
-		return providertest.Response{Status: w.Code, Header: w.Header(), Body: w.Body.String()}, w.Code != http.StatusNotImplemented
-	}
-}
-
 // lie changes a member of a good answer; nil removes it.
 func lie(name string, v any) func(providertest.Response) providertest.Response {
 	return func(good providertest.Response) providertest.Response {
@@ -118,7 +106,7 @@ func TestMinter(t *testing.T) {
 			tb.Helper()
 			return open(tb, azure.Config{Endpoint: endpoint, Timeout: timeout, MaxInFlight: places})
 		},
-		Answer: playing(e),
+		Answer: func(r providertest.Request) (providertest.Response, bool) { return providertest.Play(e, r) },
 		Lies: map[string]func(providertest.Response) providertest.Response{
 			"no token": lie("access_token", nil), "a number": lie("access_token", 7), "nothing": lie("access_token", ""), "a space": lie("access_token", "a b"),
 			"a line": lie("access_token", "a\r\nb"), "too long": lie("access_token", strings.Repeat("x", 17<<10)),

@@ -229,15 +229,6 @@ func same(tb testing.TB, got exchange.Credential, kind string, want, issued stan
 	}
 }
 
-// serve has a stand-in answer one request of the suite.
-func serve(g *standin.Google, r providertest.Request) (providertest.Response, bool) {
-	req := httptest.NewRequest(r.Method, r.Path, bytes.NewReader(r.Body))
-	req.URL.RawQuery, req.Header = r.Query.Encode(), r.Header
-	w := httptest.NewRecorder()
-	g.ServeHTTP(w, req)
-	return providertest.Response{Status: w.Code, Header: w.Header(), Body: w.Body.String()}, w.Code != http.StatusNotImplemented
-}
-
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	for name, mode := range modes() {
@@ -267,7 +258,7 @@ func TestConformance(t *testing.T) {
 					}
 					return m
 				},
-				Answer: func(r providertest.Request) (providertest.Response, bool) { return serve(g, r) },
+				Answer: func(r providertest.Request) (providertest.Response, bool) { return providertest.Play(g, r) },
 				Final: func(r providertest.Request) bool {
 					if mode.final == "/v1/token" && name == "within a boundary" {
 						return r.Form.Get("options") != ""

@@ -1,7 +1,6 @@
 package kubernetes_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -53,17 +52,6 @@ func ordering(t *testing.T) *standin.Cluster {
 	c := &kubernetes.Connection{Target: "prod", Server: "https://cluster.test:6443"}
 	c.Grant(exchangetest.Trust, deployer, []string{exchangetest.Workload, exchangetest.Workload + "-0", exchangetest.Workload + "-1"}, nil, false)
 	return trusting(t, c)
-}
-
-// ask shows a request to the cluster.
-func ask(k *standin.Cluster, r providertest.Request) (providertest.Response, bool) {
-	req := httptest.NewRequest(r.Method, r.Path, bytes.NewReader(r.Body))
-	req.URL.RawQuery = r.Query.Encode()
-	req.Header = r.Header
-	w := httptest.NewRecorder()
-	known := len(k.Unknown())
-	k.ServeHTTP(w, req)
-	return providertest.Response{Status: w.Code, Header: w.Header(), Body: w.Body.String()}, len(k.Unknown()) == known
 }
 
 // tokenIn is the token of an answer, and its claims.
@@ -140,7 +128,7 @@ func TestMinter(t *testing.T) {
 			return m
 		},
 		Answer: func(r providertest.Request) (providertest.Response, bool) {
-			answer, known := ask(k, r)
+			answer, known := providertest.Play(k, r)
 			if answer.Status != http.StatusCreated {
 				t.Errorf("the cluster refused: %d %s", answer.Status, answer.Body)
 			}

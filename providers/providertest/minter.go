@@ -73,6 +73,15 @@ func JSON(status int, body string) Response {
 	return Response{Status: status, Header: http.Header{"Content-Type": {"application/json"}}, Body: body}
 }
 
+// Play has a stand-in answer one request. What it does not know it answers with 501.
+func Play(h http.Handler, r Request) (Response, bool) {
+	req := httptest.NewRequest(r.Method, r.Path, bytes.NewReader(r.Body))
+	req.URL.RawQuery, req.Header = r.Query.Encode(), r.Header
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, req)
+	return Response{Status: w.Code, Header: w.Header(), Body: w.Body.String()}, w.Code != http.StatusNotImplemented
+}
+
 // suite is the service at work.
 type suite struct {
 	tb    testing.TB

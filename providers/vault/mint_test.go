@@ -1,7 +1,6 @@
 package vault_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -69,17 +68,6 @@ func open(tb testing.TB, c vault.Config) *vault.Minter {
 		tb.Fatal(err)
 	}
 	return m
-}
-
-func playing(h http.Handler) func(providertest.Request) (providertest.Response, bool) {
-	return func(r providertest.Request) (providertest.Response, bool) {
-		req := httptest.NewRequest(r.Method, r.Path, bytes.NewReader(r.Body))
-		req.URL.RawQuery = r.Query.Encode()
-		req.Header = r.Header
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, req)
-		return providertest.Response{Status: w.Code, Header: w.Header(), Body: w.Body.String()}, w.Code != http.StatusNotImplemented
-	}
 }
 
 // lie changes a member of auth, or of another part; nil removes it.
@@ -164,14 +152,13 @@ func TestMinter(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			v := server(t, nil)
-			play := playing(v)
 			providertest.Minter{
 				Ask: ask(c.grant),
 				New: func(tb testing.TB, endpoint string, timeout time.Duration, places int) exchange.Minter {
 					tb.Helper()
 					return open(tb, vault.Config{Server: endpoint, Timeout: timeout, MaxInFlight: places})
 				},
-				Answer: func(r providertest.Request) (providertest.Response, bool) { return play(r) },
+				Answer: func(r providertest.Request) (providertest.Response, bool) { return providertest.Play(v, r) },
 				Final:  func(r providertest.Request) bool { return strings.HasSuffix(r.Path, "/login") },
 				Lies:   c.lies,
 				Secrets: func(good providertest.Response) []string {
