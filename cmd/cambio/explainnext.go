@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"strings"
 	"time"
 
 	"cambio/gateway"
@@ -29,8 +28,11 @@ func afterExplain(reason trust.Reason, payload []byte, name string, p gateway.Id
 		return fmt.Sprintf("aud is %s, and identity_providers.%s takes %q: mend the one that is wrong, or take aud out to judge the rest", shownValue(claims["aud"]), name, []string(p.Audience))
 	case trust.ReasonIssuerUnknown:
 		takes := fmt.Sprintf("the issuer %q", p.Issuer)
-		if p.TrustDomain != "" {
-			takes = fmt.Sprintf("the trust domain %q", p.TrustDomain)
+		switch {
+		case p.TrustDomain != "" && p.Issuer == "":
+			takes = fmt.Sprintf("the trust domain %q, and no iss", p.TrustDomain)
+		case p.TrustDomain != "":
+			takes += fmt.Sprintf(" and the trust domain %q", p.TrustDomain)
 		}
 		return fmt.Sprintf("iss is %s and sub %s, and identity_providers.%s takes %s: name another provider, or take iss out to judge the rest", shownValue(claims["iss"]), shownValue(claims["sub"]), name, takes)
 	default:
@@ -58,5 +60,5 @@ func shownValue(v any) string {
 	if err != nil {
 		return "something else"
 	}
-	return strings.Trim(fmt.Sprintf("%+q", text), `"`)
+	return visible(string(text))
 }
