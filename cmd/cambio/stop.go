@@ -171,14 +171,18 @@ func keptJSON(kept *stops.Kept, out map[string]any) map[string]any {
 // latest is when the last credential ends that a replica can have issued for what
 // is stopped, up to the moment at which the stop acts there.
 func latest(s trust.Stop, config gateway.Config, now time.Time) time.Time {
-	const acts = 5 * time.Second
+	const (
+		acts = 5 * time.Second
+		// A cloud's clock may be ahead of ours, and what it gives end as much later.
+		clocks = time.Minute
+	)
 	var longest time.Duration
 	for name, target := range config.Targets {
 		if s.Kind != trust.StopTarget || s.What == name {
 			longest = max(longest, time.Duration(target.MaxTTL))
 		}
 	}
-	return now.Add(acts + longest)
+	return now.Add(acts + longest + clocks)
 }
 
 // stillUsable counts the credentials of the journal that outlive the stop.
