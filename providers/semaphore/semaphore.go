@@ -61,6 +61,12 @@ func Platform() oidc.Platform {
 				// A person has a shell in these.
 				"job_type": {"debug_job", "project_debug_job"},
 			},
+			// An organization that takes these two out of its tokens takes away what tells
+			// a stranger's code and a person's shell from the rest.
+			Implied: map[string]string{
+				"ref_type": `claims.?ref_type.orValue("") in ["branch", "tag"]`,
+				"job_type": `claims.?job_type.orValue("") == "pipeline_job"`,
+			},
 			Outsiders: map[string][]string{"ref_type": {pullRequest}},
 			Gates:     []string{"ref"},
 			Lint:      lint,
@@ -113,6 +119,7 @@ func Platform() oidc.Platform {
 			Page:     "semaphore.md",
 			Risks: []string{
 				"Of a pull request, branch is the branch that it wants to be merged into: match ref or ref_type.",
+				"An organization may take claims out of its tokens: one without ref_type or job_type is refused.",
 				"debug_job and project_debug_job are a person's shell, with the tokens of the job.",
 				"Tokens live for 24 hours, also after the job.",
 				"SEMAPHORE_OIDC_TOKEN has the organization's URL as its audience, which every relying party that takes it shares.",
