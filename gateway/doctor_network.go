@@ -225,7 +225,7 @@ func (e *examination) clientAuthorities(name string, p oidc.Provider) DoctorChec
 		return failed(name, "write client_ca_file: anew", "%s", err)
 	}
 	v := begin(name)
-	v.note("%s vouch for client certificates; nothing is fetched", countOf(len(all), "certificate"))
+	v.note("clients are verified by %s; nothing is fetched", countOf(len(all), "certificate"))
 	for i, c := range all {
 		switch left := c.NotAfter.Sub(e.env.Now()); {
 		case left <= 0:
