@@ -51,18 +51,6 @@ func fromGitHub(c *http.Client, endpoint *url.URL, bearer string) func(context.C
 			return "", errors.New("ACTIONS_ID_TOKEN_REQUEST_URL: not a URL")
 		}
 		req.Header.Set("Authorization", "Bearer "+bearer)
-		req.Header.Set("Accept", "application/json")
-		a, err := fetch(c, req)
-		if err != nil {
-			return "", err
-		}
-		if err := checkStatus(a); err != nil {
-			return "", err
-		}
-		m, err := parseMembers(a.body)
-		if err != nil {
-			return "", err
-		}
-		return m.secret("value"), nil
+		return member(c, req, "value")
 	}
 }
