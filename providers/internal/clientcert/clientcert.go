@@ -24,13 +24,17 @@ import (
 
 const (
 	// maxCertificates is above the longest chains that are met: a leaf and three
-	// intermediates of nested authorities.
-	maxCertificates = 8
+	// intermediates of nested authorities. Each that has the name of the others is
+	// tried as the signer of each of them, so that it counts twice for whoever has
+	// nothing proven and wants to keep us busy.
+	maxCertificates = 5
 	// maxBytes bounds all of them. One is 1 to 4 KiB.
 	maxBytes = 64 << 10
-	// minRSA and maxRSA are those of token keys: a signature by a larger key costs
-	// its verifier most (CVE-2023-29409).
-	minRSA, maxRSA = 2048, 8192
+	// minRSA, maxRSA and maxExponent bound keys: a signature by a larger one costs its
+	// verifier most (CVE-2023-29409), and here a stranger chooses them, not an
+	// identity provider.
+	minRSA, maxRSA = 2048, 4096
+	maxExponent    = 65537
 	// maxNames bounds the names of one kind in one certificate.
 	maxNames = 100
 )
@@ -75,8 +79,8 @@ func weak(c *x509.Certificate) string {
 		if bits := k.N.BitLen(); bits < minRSA || bits > maxRSA {
 			return "the RSA key's size is out of bounds"
 		}
-		if k.E < 3 || k.E%2 == 0 {
-			return "the RSA key's exponent is weak"
+		if k.E < 3 || k.E%2 == 0 || k.E > maxExponent {
+			return "the RSA key's exponent is weak, or out of bounds"
 		}
 		return ""
 	case *ecdsa.PublicKey:
