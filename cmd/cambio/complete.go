@@ -79,10 +79,10 @@ func (c *common) completeStop(cmd *cobra.Command, args []string, toComplete stri
 // completeOutput offers the forms that a command can print.
 func completeOutput(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if cmd.Name() == "exchange" {
-		return []cobra.Completion{"token", "env", "json"}, cobra.ShellCompDirectiveNoFileComp
+		return []cobra.Completion{"token", "env", "json", "kubernetes", "aws-process"}, cobra.ShellCompDirectiveNoFileComp
 	}
 	if cmd.Name() == "connect" {
-		return []cobra.Completion{"text", "terraform", "cli", "json"}, cobra.ShellCompDirectiveNoFileComp
+		return []cobra.Completion{"text", "terraform", "cli", "yaml", "json"}, cobra.ShellCompDirectiveNoFileComp
 	}
 	if cmd.Name() == "graph" {
 		return []cobra.Completion{"mermaid", "dot", "json"}, cobra.ShellCompDirectiveNoFileComp

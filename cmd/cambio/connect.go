@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 
 	"cambio/client"
 	"cambio/gateway"
+	"cambio/trust/strictyaml"
 )
 
 func connectCommand(c *common) *cobra.Command {
@@ -100,7 +103,10 @@ func (c *common) connection(target string) (*gateway.Connection, error) {
 		return nil, err
 	}
 	if _, ok := config.Targets[target]; !ok {
-		return nil, usage("connect %s: the configuration has no such target", target)
+		return nil, &failure{
+			code: exitUsage, err: fmt.Errorf("connect %s: the configuration has no such target", target),
+			next: strictyaml.DidYouMean(target, slices.Collect(maps.Keys(config.Targets))),
+		}
 	}
 	policy, findings := gateway.LoadPolicy(config, c.io.now())
 	if policy == nil {
