@@ -1,7 +1,12 @@
 package providers_test
 
 import (
+	"bytes"
+	"cmp"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -12,7 +17,7 @@ import (
 )
 
 // TestConformance holds every platform of the catalogue whose workloads show a
-// JWT to the suite. The others run theirs in their own folders.
+// JWT to the suite. The others run theirs in their own folders: see TestSuites.
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	for name, p := range providers.Platforms() {
@@ -23,6 +28,42 @@ func TestConformance(t *testing.T) {
 			t.Parallel()
 			providertest.Tokens{Type: name, Platform: p}.Run(t)
 		})
+	}
+}
+
+// TestSuites: what cannot be run from here is run in its own folder, so that no row of
+// the catalogue goes without.
+func TestSuites(t *testing.T) {
+	t.Parallel()
+	runs := func(folder string, suites ...string) bool {
+		files, err := filepath.Glob(filepath.Join(folder, "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if slices.ContainsFunc(suites, func(suite string) bool { return bytes.Contains(b, []byte("providertest."+suite+"{")) }) {
+				return true
+			}
+		}
+		return false
+	}
+	folders := map[string]string{"aws-caller-identity": "aws"} // where they are not called as the type
+	for name, p := range providers.Platforms() {
+		if p.Proof == exchange.SubjectJWT && p.Domain == nil {
+			continue
+		}
+		if folder := cmp.Or(folders[name], name); !runs(folder, "Verifier") {
+			t.Errorf("%s: %s runs no providertest.Verifier", name, folder)
+		}
+	}
+	for name := range providers.TargetTypes() {
+		if !runs(name, "Minter", "Local") {
+			t.Errorf("target %s runs neither providertest.Minter nor providertest.Local", name)
+		}
 	}
 }
 
