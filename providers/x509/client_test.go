@@ -172,7 +172,8 @@ func TestClientConformance(t *testing.T) {
 			"a hidden name": edited(trust.ReasonCertInvalid, func(c *template) {
 				c.ExtraExtensions = []pkix.Extension{spiffetest.HiddenURIName(t, "urn:acme:deploy")}
 			}),
-			"101 names": edited(trust.ReasonCertInvalid, func(c *template) { c.DNSNames = slices.Repeat([]string{"a.example"}, 101) }),
+			"too many names to look at": edited(trust.ReasonCertInvalid, func(c *template) { c.DNSNames = slices.Repeat([]string{"a.example"}, 302) }),
+			"101 names":                 edited(trust.ReasonCertInvalid, func(c *template) { c.DNSNames = slices.Repeat([]string{"a.example"}, 101) }),
 		},
 	}.Run(t)
 }

@@ -190,7 +190,13 @@ func URIs(c *x509.Certificate) ([]string, error) {
 		if err != nil || len(rest) > 0 || !names.IsCompound || names.Tag != asn1.TagSequence || names.Class != asn1.ClassUniversal {
 			return nil, errors.New("the alternative names are malformed")
 		}
-		for rest = names.Bytes; len(rest) > 0; {
+		count := 0
+		for rest = names.Bytes; len(rest) > 0; count++ {
+			// Of three kinds, URIs, DNS names and addresses of mail. The handshake has room
+			// for 100,000 of them, and this is before any signature is checked.
+			if count > 3*maxNames {
+				return nil, errors.New("too many names")
+			}
 			var name asn1.RawValue
 			if rest, err = asn1.Unmarshal(rest, &name); err != nil {
 				return nil, errors.New("the alternative names are malformed")
