@@ -290,6 +290,22 @@ func TestNoSecretIsTold(t *testing.T) {
 	}
 }
 
+// untold fails the test if a gateway told a part of a credential that it gave out, or
+// of another secret, in log, journal, state or metrics.
+func untold(t *testing.T, r *rig.Rig, credential string, others ...string) {
+	t.Helper()
+	all := r.Log.String() + r.Get(r.AdminURL, "/metrics").Raw + stateText(t, r)
+	if !strings.Contains(all, "exchange.minted") || !strings.Contains(all, "cambio_exchanges_total") {
+		t.Fatal("nothing was told of an exchange: not the run that was meant")
+	}
+	h := newHaystack(all)
+	for _, secret := range append(tokenSecrets(t, credential), others...) {
+		if part := h.leaked(secret); part != "" {
+			t.Errorf("a part of a secret is told: %q in %s", part, around(all, part))
+		}
+	}
+}
+
 // stateText is all that lies in the state folder, private keys apart.
 func stateText(t *testing.T, r *rig.Rig) string {
 	t.Helper()

@@ -96,6 +96,7 @@ grants: [{to: gh, resource: "github:acme/app", scopes: ["contents:read", "issues
 	if !named {
 		t.Error("no record names the token as GitHub's audit log does")
 	}
+	untold(t, r, installationToken, strings.Split(string(text), "\n")[1:20]...)
 	if a := exchange("contents:read"); a.Status != 200 || a.Text("scope") != "contents:read" {
 		t.Errorf("narrowed: %d %s", a.Status, a.Raw)
 	}
