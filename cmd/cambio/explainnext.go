@@ -18,7 +18,7 @@ func afterExplain(reason trust.Reason, payload []byte, name string, p gateway.Id
 	if json.Unmarshal(payload, &claims) != nil {
 		return ""
 	}
-	switch reason {
+	switch reason { //nolint:exhaustive // the others are told as they are
 	case trust.ReasonExpired, trust.ReasonTooOld:
 		if at, ok := issuedAt(claims); ok {
 			return "these are the claims of a token of that time; judge them as at then: --at " + at.Format(time.RFC3339)
