@@ -10,6 +10,8 @@ import (
 	"encoding/pem"
 	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -240,6 +242,35 @@ func TestMTLSRefused(t *testing.T) {
 	_ = res.Body.Close()
 	if res.StatusCode != http.StatusOK {
 		t.Errorf("without a certificate: %d", res.StatusCode)
+	}
+}
+
+// TestMTLSOfAProxy: whoever reaches us by way of a proxy that shows a certificate of
+// its own is not the proxy.
+func TestMTLSOfAProxy(t *testing.T) {
+	t.Parallel()
+	m := newMesh(t)
+	own := m.domain.SVID(meshWorkload, nil)
+	for _, header := range []string{"X-Forwarded-For", "Forwarded"} {
+		gateway, err := url.Parse(m.server)
+		if err != nil {
+			t.Fatal(err)
+		}
+		proxy := httptest.NewServer(&httputil.ReverseProxy{
+			Transport: m.dial(&own).Transport,
+			Rewrite: func(r *httputil.ProxyRequest) {
+				r.SetURL(gateway)
+				r.Out.Header.Set(header, "for=192.0.2.1")
+			},
+		})
+		t.Cleanup(proxy.Close)
+		through := *m
+		through.server = proxy.URL
+		a := through.show(proxy.Client(), mtls, "certificate")
+		if a.Status != http.StatusBadRequest {
+			t.Fatalf("%s: %d %s", header, a.Status, a.Raw)
+		}
+		m.Deny(a, "certificate-missing")
 	}
 }
 

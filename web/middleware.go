@@ -24,7 +24,7 @@ const decisionHeader = "Cambio-Decision-Id"
 func (s *server) decide(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := &call{decision: exchange.NewID(s.c.Now(), s.c.Rand), address: s.address(r)}
-		if r.TLS != nil {
+		if r.TLS != nil && !s.forwarded(r) {
 			c.certificates = r.TLS.PeerCertificates
 		}
 		h := w.Header()
@@ -39,6 +39,14 @@ func (s *server) decide(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callKey{}, c)))
 	})
+}
+
+// forwarded reports whether a proxy handed the request on: a certificate of its
+// connection to us is the proxy's then, and whoever can reach the proxy is not the
+// proxy.
+func (s *server) forwarded(r *http.Request) bool {
+	return contains(s.c.TrustedProxies, peerAddress(r.RemoteAddr)) ||
+		len(r.Header.Values("X-Forwarded-For")) > 0 || len(r.Header.Values("Forwarded")) > 0
 }
 
 // recoverPanic turns a fault of ours into server_error: no stack and no value of

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"io"
@@ -512,6 +514,34 @@ func BenchmarkToken(b *testing.B) {
 		h.ServeHTTP(w, post(body))
 		if w.Code != http.StatusOK {
 			b.Fatal(w.Body)
+		}
+	}
+}
+
+// TestCertificatesOfProxies: a certificate is the caller's only where nobody handed
+// the request on.
+func TestCertificatesOfProxies(t *testing.T) {
+	for name, c := range map[string]struct {
+		peer, header string
+		want         int
+	}{
+		"the caller itself":   {"192.0.2.1:5", "", 1},
+		"a trusted proxy":     {"10.0.0.1:5", "", 0},
+		"a proxy that says":   {"192.0.2.1:5", "X-Forwarded-For", 0},
+		"another that says":   {"192.0.2.1:5", "Forwarded", 0},
+		"some other header":   {"192.0.2.1:5", "X-Request-Id", 1},
+		"a trusted one's own": {"10.0.0.1:5", "X-Forwarded-For", 0},
+	} {
+		x := &spy{}
+		h, _ := handler(t, x, func(c *web.Config) { c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")} })
+		r := post("grant_type=urn:ietf:params:oauth:grant-type:token-exchange&subject_token=x&subject_token_type=" + string(exchange.SubjectMTLS) + "&audience=t1")
+		r.RemoteAddr, r.TLS = c.peer, &tls.ConnectionState{PeerCertificates: []*x509.Certificate{{}}}
+		if c.header != "" {
+			r.Header.Set(c.header, "")
+		}
+		serve(h, r)
+		if len(x.got) != 1 || len(x.got[0].Certificates) != c.want {
+			t.Errorf("%s: %+v", name, x.got)
 		}
 	}
 }
