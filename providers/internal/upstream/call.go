@@ -217,10 +217,15 @@ func lost(why string, call Call) *outcome {
 	return &outcome{why: why, unknown: !call.Harmless, passing: call.Harmless}
 }
 
-// explains reports an error document of the service itself.
+// explains reports an error document of the service itself: RFC 6749's, Google's and
+// Vault's, or Kubernetes' Status. One that has nothing but a message is any proxy's,
+// whose service may have been at work when the connection between them was cut.
 func (a Answer) explains() bool {
 	m, err := a.Object()
-	return err == nil && told(m) != ""
+	if err != nil || told(m) == "" {
+		return false
+	}
+	return m["error"] != nil || m["errors"] != nil || m["kind"] == "Status"
 }
 
 // failure is the error of a call, for the journal and its reader.

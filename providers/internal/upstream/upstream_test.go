@@ -103,6 +103,8 @@ func TestWhatIsKnown(t *testing.T) {
 		"502 with a reason":                   {status(502, jsonType, `{"message":"Internal server error"}`), true, 1, false},
 		"503 of a proxy":                      {status(503, "text/html", "busy"), true, 1, false},
 		"503 of the service":                  {status(503, jsonType, `{"errors":["Vault is sealed"]}`), false, 3, false},
+		"503 of a cluster":                    {status(503, jsonType, `{"kind":"Status","status":"Failure","message":"the server is shutting down"}`), false, 3, false},
+		"503 of a proxy that speaks JSON":     {status(503, jsonType, `{"code":503,"message":"upstream connect error or disconnect/reset before headers"}`), true, 1, false},
 		"503 of JSON that is no error":        {status(503, jsonType, `{"ok":true}`), true, 1, false},
 		"503 that says it twice":              {status(503, jsonType, `{"error":"a","error":"b"}`), true, 1, false},
 		"504 with a reason":                   {status(504, jsonType, `{"message":"Endpoint request timed out"}`), true, 1, false},
