@@ -1,10 +1,10 @@
 package azure_test
 
 import (
-	"maps"
 	"testing"
 
 	"cambio/providers/azure"
+	"cambio/providers/providertest"
 )
 
 // Each row breaks one thing of a token that is taken.
@@ -37,13 +37,7 @@ func TestCheck(t *testing.T) {
 		"an application that is 1":   {map[string]any{"appid": int64(1)}, false},
 		"an oid that is not the sub": {map[string]any{"oid": "1b0b0b0b-0000-4000-8000-000000000002"}, false},
 	} {
-		claims := maps.Clone(platform.Sample)
-		for claim, v := range c.change {
-			claims[claim] = v
-			if v == nil {
-				delete(claims, claim)
-			}
-		}
+		claims := providertest.Changed(platform.Sample, c.change)
 		if err := platform.Check(claims); (err == nil) != c.good {
 			t.Errorf("%s: %v", name, err)
 		}

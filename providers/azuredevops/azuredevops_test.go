@@ -1,7 +1,6 @@
 package azuredevops_test
 
 import (
-	"maps"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -48,14 +47,7 @@ func TestCheck(t *testing.T) {
 		"none":                       {map[string]any{"sub": nil}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			claims := maps.Clone(platform.Sample)
-			for k, v := range c.change {
-				if v == nil {
-					delete(claims, k)
-				} else {
-					claims[k] = v
-				}
-			}
+			claims := providertest.Changed(platform.Sample, c.change)
 			if err := platform.Check(claims); (err == nil) != c.ok {
 				t.Errorf("got %v", err)
 			}

@@ -1,7 +1,6 @@
 package circleci_test
 
 import (
-	"maps"
 	"strings"
 	"testing"
 
@@ -39,14 +38,7 @@ func TestCheck(t *testing.T) {
 		"another form":       {map[string]any{"sub": "project/x"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			claims := maps.Clone(platform.Sample)
-			for k, v := range c.change {
-				if v == nil {
-					delete(claims, k)
-				} else {
-					claims[k] = v
-				}
-			}
+			claims := providertest.Changed(platform.Sample, c.change)
 			if err := platform.Check(claims); (err == nil) != c.ok {
 				t.Errorf("got %v", err)
 			}

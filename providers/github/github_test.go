@@ -1,10 +1,10 @@
 package github_test
 
 import (
-	"maps"
 	"testing"
 
 	"cambio/providers/github"
+	"cambio/providers/providertest"
 )
 
 // TestSubject: sub must agree with the claims that it repeats, and a customised
@@ -51,14 +51,7 @@ func TestSubject(t *testing.T) {
 		"empty owner":           {map[string]any{"sub": "repo:/app:x", "repository": "/app"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			claims := maps.Clone(base)
-			for k, v := range c.change {
-				if v == nil {
-					delete(claims, k)
-				} else {
-					claims[k] = v
-				}
-			}
+			claims := providertest.Changed(base, c.change)
 			if err := check(claims); (err == nil) != c.ok {
 				t.Errorf("got %v", err)
 			}

@@ -48,14 +48,7 @@ func TestCheck(t *testing.T) {
 		"job's path, deeper": {map[string]any{"job_project_path": "acme/x/payments"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			claims := maps.Clone(platform.Sample)
-			for k, v := range c.change {
-				if v == nil {
-					delete(claims, k)
-				} else {
-					claims[k] = v
-				}
-			}
+			claims := providertest.Changed(platform.Sample, c.change)
 			if err := platform.Check(claims); (err == nil) != c.ok {
 				t.Errorf("got %v", err)
 			}

@@ -84,14 +84,7 @@ func (d Documents) Decide(tb testing.TB, match string, claims map[string]any) tr
 	if policy == nil {
 		tb.Fatalf("the document does not load: %v", ids)
 	}
-	token := maps.Clone(d.Platform.Sample)
-	for name, v := range claims {
-		if v == nil {
-			delete(token, name)
-		} else {
-			token[name] = v
-		}
-	}
+	token := Changed(d.Platform.Sample, claims)
 	if d.Platform.Check != nil && d.Platform.Check(token) != nil {
 		return trust.ReasonClaimInvalid
 	}
@@ -109,4 +102,17 @@ func (d Documents) Decide(tb testing.TB, match string, claims map[string]any) tr
 		return ""
 	}
 	return decision.Reason
+}
+
+// Changed are claims with some of them changed; one that is nil is taken away.
+func Changed(claims, changes map[string]any) map[string]any {
+	out := maps.Clone(claims)
+	for name, v := range changes {
+		if v == nil {
+			delete(out, name)
+		} else {
+			out[name] = v
+		}
+	}
+	return out
 }

@@ -1,7 +1,6 @@
 package terraform_test
 
 import (
-	"maps"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -35,14 +34,7 @@ func TestCheck(t *testing.T) {
 		"full is a number":   {map[string]any{"terraform_full_workspace": int64(1)}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			claims := maps.Clone(platform.Sample)
-			for k, v := range c.change {
-				if v == nil {
-					delete(claims, k)
-				} else {
-					claims[k] = v
-				}
-			}
+			claims := providertest.Changed(platform.Sample, c.change)
 			if err := platform.Check(claims); (err == nil) != c.ok {
 				t.Errorf("got %v", err)
 			}
