@@ -54,7 +54,9 @@ func Platform() oidc.Platform {
 			// The code is that of a pull request.
 			Guarded:   map[string][]string{"deploymentType": {"prPlan"}},
 			Outsiders: map[string][]string{"deploymentType": {"prPlan"}},
-			Gates:     []string{"environmentId", "projectId"},
+			// A token that says nothing of its kind may be a pull request's plan.
+			Implied: map[string]string{"deploymentType": `claims.?deploymentType.orValue("") != ""`},
+			Gates:   []string{"environmentId", "projectId"},
 			// No deployer: it is a person's address.
 			Journal: []string{
 				"iss", "iat", "exp",

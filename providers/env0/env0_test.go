@@ -30,6 +30,9 @@ func TestDecide(t *testing.T) {
 		"an older name, not": {match[:len(match)-1] + `, "https://env0.com/projectId": ffffffff-ecfd-40ab-8e69-14d6fe7c638c}`, nil, trust.ReasonConditionFalse},
 		"older name in when": {match + "\nwhen: ['claims[\"https://env0.com/apiKeyType\"] == \"oidc\"']", nil, ""},
 		"a pull request":     {match, map[string]any{"deploymentType": "prPlan"}, trust.ReasonEventNotNamed},
+		"of no kind":         {match, map[string]any{"deploymentType": nil}, trust.ReasonConditionFalse},
+		"of an empty kind":   {match, map[string]any{"deploymentType": ""}, trust.ReasonConditionFalse},
+		"of kind 1":          {match, map[string]any{"deploymentType": int64(1)}, trust.ReasonCELError},
 		"a destruction":      {match[:len(match)-1] + ", deploymentType: deploy}", map[string]any{"deploymentType": "destroy"}, trust.ReasonConditionFalse},
 
 		"a person":             {match, map[string]any{"apiKeyType": nil, prefix + "apiKeyType": nil}, trust.ReasonClaimInvalid},
