@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -172,6 +173,11 @@ func (m *Minter) Mint(ctx context.Context, o exchange.Order) (exchange.Credentia
 		session = r.session(o.Decision)
 	}
 	got, err := check(out, session, m.now(), o.Grant.TTL)
+	if err == nil && strings.Contains(got.token, assertion.Reveal()) {
+		// The workload would hold our assertion, and could ask for a role without the
+		// session policy.
+		err = errors.New("the answer repeats our assertion")
+	}
 	if err != nil {
 		return exchange.Credential{}, unsure(err)
 	}

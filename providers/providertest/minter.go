@@ -12,8 +12,10 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -148,13 +150,17 @@ func (m Minter) Run(t *testing.T) {
 	t.Run("echo", func(t *testing.T) { m.echo(t, o) })
 	if m.Secrets != nil {
 		t.Run("lie: what was shown", func(t *testing.T) {
-			m.fails(t, o, func(w http.ResponseWriter, r Request, good Response) bool {
-				for _, secret := range m.secrets(good) {
-					good.Body = strings.ReplaceAll(good.Body, secret, shown(t, r))
-				}
-				good.write(w)
-				return true
-			}, true, 1)
+			var there atomic.Int32 // secrets in the answer, each of which is tried by itself
+			there.Store(1)
+			for which := 0; which < int(there.Load()); which++ {
+				m.fails(t, o, func(w http.ResponseWriter, r Request, good Response) bool {
+					secrets := slices.DeleteFunc(m.secrets(good), func(s string) bool { return !strings.Contains(good.Body, s) })
+					there.Store(int32(len(secrets))) //nolint:gosec // a handful
+					good.Body = strings.ReplaceAll(good.Body, secrets[which], shown(t, r))
+					good.write(w)
+					return true
+				}, true, 1)
+			}
 		})
 	}
 }
