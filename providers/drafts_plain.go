@@ -51,14 +51,20 @@ func plainDraft(p oidc.Platform, workload string, claims map[string]any) (Draft,
 			return Draft{}, fmt.Errorf("the claims lack %s", claim)
 		}
 	}
-	if !slices.ContainsFunc(p.Anchors, func(claim string) bool { return pin(claim, "") }) {
-		return Draft{}, fmt.Errorf("the claims lack %s", strings.Join(p.Anchors, " and "))
-	}
-	anchor := d.Match[len(d.Match)-1]
+	// What one workload is made of comes before other anchors: a certificate's name
+	// stays when its key is renewed.
 	for _, s := range p.Workload {
 		if s.Claim != "" {
 			pin(flat(p, s.Claim), "")
 		}
+	}
+	anchored := func(l draft.Line) bool { return slices.Contains(p.Anchors, l.Claim) }
+	if !slices.ContainsFunc(d.Match, anchored) && !slices.ContainsFunc(p.Anchors, func(claim string) bool { return pin(claim, "") }) {
+		return Draft{}, fmt.Errorf("the claims lack %s", strings.Join(p.Anchors, " and "))
+	}
+	anchor := d.Match[slices.IndexFunc(d.Match, anchored)]
+	for _, claim := range p.Advised {
+		pin(claim, "")
 	}
 	for _, claim := range p.Gates {
 		comment := "what somebody may approve, or protects"
