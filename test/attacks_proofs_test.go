@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -58,8 +59,10 @@ func signCaller(t *testing.T, at time.Time, audience string) signedRequest {
 
 // attackCLD01: the caller composes a request for AWS that is another one.
 func attackCLD01(t *testing.T) {
-	account, evil := "111122223333", 0
-	collector := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { evil++ }))
+	var account atomic.Value
+	account.Store("111122223333")
+	var evil atomic.Int64
+	collector := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { evil.Add(1) }))
 	t.Cleanup(collector.Close)
 	trust := strings.Replace(callerTrust, "require_nonce: true\n", "", 1)
 	r := rig.New(t, rig.Setup{Config: strings.ReplaceAll(callerConfig, "{{STS}}", callerRealm(t, &account).URL), Trusts: map[string]string{"p.yaml": trust}})
@@ -102,8 +105,8 @@ func attackCLD01(t *testing.T) {
 		t.Run(name, func(t *testing.T) { r.Deny(show(change), "aws-request-invalid") })
 	}
 	taken(t, r, show(nil))
-	if evil > 0 {
-		t.Errorf("%d calls to where a caller said", evil)
+	if n := evil.Load(); n > 0 {
+		t.Errorf("%d calls to where a caller said", n)
 	}
 }
 

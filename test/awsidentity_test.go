@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -46,7 +47,7 @@ grants: [{to: api-a, ttl: 10m}]
 
 // callerRealm is STS as far as GetCallerIdentity goes: it signs again what it got, with
 // AWS's own SDK, and compares.
-func callerRealm(t *testing.T, account *string) *httptest.Server {
+func callerRealm(t *testing.T, account *atomic.Value) *httptest.Server {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -72,7 +73,7 @@ func callerRealm(t *testing.T, account *string) *httptest.Server {
 			fmt.Fprint(w, `<ErrorResponse><Error><Code>SignatureDoesNotMatch</Code></Error></ErrorResponse>`)
 			return
 		}
-		fmt.Fprintf(w, `<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult><Arn>arn:aws:sts::%[1]s:assumed-role/payments-deploy/job-1</Arn><UserId>AROA2EXAMPLE2EXAMPLE2:job-1</UserId><Account>%[1]s</Account></GetCallerIdentityResult></GetCallerIdentityResponse>`, *account)
+		fmt.Fprintf(w, `<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult><Arn>arn:aws:sts::%[1]s:assumed-role/payments-deploy/job-1</Arn><UserId>AROA2EXAMPLE2EXAMPLE2:job-1</UserId><Account>%[1]s</Account></GetCallerIdentityResult></GetCallerIdentityResponse>`, account.Load())
 	}))
 	t.Cleanup(s.Close)
 	return s
@@ -81,7 +82,8 @@ func callerRealm(t *testing.T, account *string) *httptest.Server {
 // TestAWSRole has the program sign who it is as a role of AWS, by a nonce of the
 // gateway, and get a credential for it: nobody else of that name does (CLD-02).
 func TestAWSRole(t *testing.T) {
-	account := "111122223333"
+	var account atomic.Value // of the role, as AWS has it
+	account.Store("111122223333")
 	r := rig.New(t, rig.Setup{Config: strings.ReplaceAll(callerConfig, "{{STS}}", callerRealm(t, &account).URL), Trusts: map[string]string{"payments-deploy.yaml": callerTrust}})
 	env := []string{
 		"CAMBIO_AWS_IDENTITY=1", "AWS_REGION=eu-central-1", "AWS_ACCESS_KEY_ID=" + roleKey, "AWS_SECRET_ACCESS_KEY=" + roleSecret, "AWS_SESSION_TOKEN=" + roleSession,
@@ -100,11 +102,11 @@ func TestAWSRole(t *testing.T) {
 		t.Errorf("issued to %s, %v", claims.Sub, err)
 	}
 	// The same role in another account.
-	account = "999999999999"
+	account.Store("999999999999")
 	if got := run(t, env, ask...); got.code != 6 {
 		t.Errorf("another account: exit %d: %s%s", got.code, got.stdout, got.stderr)
 	}
-	account = "111122223333"
+	account.Store("111122223333")
 	// Who does not hold the role's secret.
 	env[3] = "AWS_SECRET_ACCESS_KEY=another"
 	if got := run(t, env, ask...); got.code != 6 {

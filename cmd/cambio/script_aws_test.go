@@ -33,8 +33,9 @@ const storyDecision = "0198c2f0-5b1e-7c3a-9d4e-2f6a8b0c1d2e"
 // asked for) and orders-api (a JWT), and those of otherTargets.
 func startAWSGateway(ts *testscript.TestScript, _ bool, _ []string) {
 	g := &awsGateway{nonces: map[string]bool{}, others: otherTargets()}
-	server := httptest.NewServer(g)
-	g.url = server.URL
+	server := httptest.NewUnstartedServer(g)
+	g.url = "http://" + server.Listener.Addr().String() // before anybody can ask
+	server.Start()
 	ts.Defer(server.Close)
 	ts.Setenv("CAMBIO_SERVER", server.URL)
 }
