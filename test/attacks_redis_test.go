@@ -95,9 +95,13 @@ func attackRPL02(t *testing.T) {
 	for _, f := range storeFaults(s, p, lies) {
 		errors, denied := metric(t, r, storeErrors), metric(t, r, storeDenied)
 		token := r.Token(nil)
+		keys := s.Do("DBSIZE")
 		f.begin()
 		begin := time.Now()
 		a := r.Exchange(token)
+		// On a busy machine a connection may be a new one, and its greeting what was
+		// swallowed: then nothing was written.
+		written := s.Do("DBSIZE") != keys
 		if took := time.Since(begin); took > storePatience {
 			t.Errorf("%s: the caller waited %s", f.name, took)
 		}
@@ -107,7 +111,7 @@ func attackRPL02(t *testing.T) {
 		}
 		f.end()
 		rig.Eventually(t, "recovery from "+f.name, func() bool { return r.Exchange(r.Token(nil)).Status == 200 })
-		if a := r.Exchange(token); f.burnt {
+		if a := r.Exchange(token); f.burnt && written {
 			deniedSaying(t, r, f.name, a, alreadyUsed, "replayed")
 		} else if a.Status != 200 {
 			t.Errorf("%s: the token, later: %d %s", f.name, a.Status, a.Raw)
