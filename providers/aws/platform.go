@@ -112,7 +112,7 @@ func Platform() oidc.Platform {
 }
 
 // principal is an ARN of whoever called, with its account.
-var principal = regexp.MustCompile(`^arn:(?:aws|aws-cn|aws-us-gov):iam::([0-9]{12}):(?:role|user)/[\w+=,.@/-]{1,600}$`)
+var principal = regexp.MustCompile(`^arn:(?:aws|aws-cn|aws-us-gov):iam::([0-9]{12}):(?:role|user)/[\w+=,.@/-]+$`)
 
 // checkOutbound compares the ARN with the account that a trust pins.
 func checkOutbound(claims map[string]any) error {

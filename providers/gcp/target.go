@@ -53,6 +53,9 @@ const (
 	typeDatabase = "urn:cambio:token-type:database-credentials"
 )
 
+// maxAudience bounds the audience of an ID token: those are URLs and client ids.
+const maxAudience = 512
+
 // accountForm is the address of a service account that others may act as: one of
 // a project, or Google's own for App Engine and Compute Engine.
 const accountForm = `[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.){1,8}gserviceaccount\.com`
@@ -61,7 +64,7 @@ var (
 	accountAlone = regexp.MustCompile(`^` + accountForm + `$`)
 	resourceForm = regexp.MustCompile(`^gcp:(` + accountForm + `)$`)
 	providerForm = regexp.MustCompile(`^//iam\.googleapis\.com/(projects/([1-9][0-9]{5,19})/locations/global/workloadIdentityPools/([a-z][a-z0-9-]{2,30}[a-z0-9]))/providers/([a-z][a-z0-9-]{2,30}[a-z0-9])$`)
-	audienceForm = regexp.MustCompile(`^[!-)+-~]{1,512}$`) // no star: nobody's name, and read as everybody's
+	audienceForm = regexp.MustCompile(`^[!-)+-~]+$`) // no star: nobody's name, and read as everybody's
 )
 
 // TargetType is configuration type gcp.
@@ -184,7 +187,7 @@ func (w *wanted) take(name string, value any) (problem string) {
 	switch name {
 	case fieldIDToken:
 		w.audience = text
-		if !audienceForm.MatchString(text) {
+		if len(text) > maxAudience || !audienceForm.MatchString(text) {
 			return "is no audience: write the exact text that the service expects in aud"
 		}
 	case fieldBoundary:

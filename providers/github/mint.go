@@ -42,8 +42,11 @@ var (
 	InstallationForm = regexp.MustCompile(`^[1-9][0-9]{0,17}$`)
 )
 
+// maxToken bounds an installation token: the stateless ones are below 600 bytes.
+const maxToken = 1024
+
 // tokenForm is an installation token, in its forms before and since 2026-04.
-var tokenForm = regexp.MustCompile(`^(?:ghs_|v1\.)[A-Za-z0-9_.-]{16,900}$`)
+var tokenForm = regexp.MustCompile(`^(?:ghs_|v1\.)[A-Za-z0-9_.-]{16,}$`)
 
 // Config is one github target.
 type Config struct {
@@ -192,7 +195,7 @@ func (m *Minter) check(a upstream.Answer, want order, resource string) (exchange
 	expires, err := time.Parse(time.RFC3339, said)
 	now := m.c.Now()
 	switch {
-	case !tokenForm.MatchString(token):
+	case len(token) > maxToken || !tokenForm.MatchString(token):
 		return exchange.Credential{}, errors.New("the token is missing or malformed")
 	case err != nil || !expires.After(now):
 		return exchange.Credential{}, errors.New("expires_at is missing, or has passed")
