@@ -111,6 +111,9 @@ func Platform() oidc.Platform {
 	}
 }
 
+// maxPrincipal bounds it: a path has up to 512 characters, a name 64.
+const maxPrincipal = 640
+
 // principal is an ARN of whoever called, with its account.
 var principal = regexp.MustCompile(`^arn:(?:aws|aws-cn|aws-us-gov):iam::([0-9]{12}):(?:role|user)/[\w+=,.@/-]+$`)
 
@@ -120,7 +123,7 @@ func checkOutbound(claims map[string]any) error {
 	account, _ := claims["account"].(string)
 	m := principal.FindStringSubmatch(sub)
 	switch {
-	case m == nil:
+	case m == nil || len(sub) > maxPrincipal:
 		return errors.New("sub is no ARN of a role or a user")
 	case m[1] != account:
 		return errors.New("sub and aws_account name different accounts")
