@@ -111,8 +111,8 @@ func Platform() oidc.Platform {
 	}
 }
 
-// maxPrincipal bounds it: a path has up to 512 characters, a name 64.
-const maxPrincipal = 640
+// maxPrincipal bounds it: a path has up to 512 characters, a name 64, and what is before them 38.
+const maxPrincipal = 620
 
 // principal is an ARN of whoever called, with its account.
 var principal = regexp.MustCompile(`^arn:(?:aws|aws-cn|aws-us-gov):iam::([0-9]{12}):(?:role|user)/[\w+=,.@/-]+$`)
