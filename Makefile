@@ -12,11 +12,9 @@ run: build ## the demo's gateway, and it stays
 build: ## bin/cambio, static and reproducible
 	CGO_ENABLED=0 go build -trimpath -o bin/cambio ./cmd/cambio
 
-# Vet is lint's. One package more at a time than there are processors, as many tests
-# wait for a clock or a process.
-test: ## everything, with the race detector
+test: ## everything, with the race detector; vet is lint's
 	scripts/setup
-	go test -race -shuffle=on -vet=off -p $$(($$(getconf _NPROCESSORS_ONLN) + 1)) $(TESTFLAGS) ./...
+	go test -race -shuffle=on -vet=off $(TESTFLAGS) ./...
 	go test -tags pkcs11 -run PKCS11 $(TESTFLAGS) ./keystore
 
 lint: ## format, lint and vet
