@@ -700,8 +700,7 @@ func TestRace(t *testing.T) {
 		a.recovers(t, 1)
 		clock.advance(2 * skew)
 	}
-	// Of 600 tokens; on a busy machine many time out. None would prove nothing.
-	if allowed.Load() < 20 {
+	if allowed.Load() < 200 {
 		t.Errorf("only %d were allowed in all", allowed.Load())
 	}
 }

@@ -92,7 +92,7 @@ func longest(req trust.Request) trust.Request { req.TTL = 0; return req }
 // breaks, and what it shows breaks.
 func TestAgrees(t *testing.T) {
 	t.Parallel()
-	const policies, tries = 80, 60
+	const policies, tries = 120, 60
 	count := map[prove.Verdict]int{}
 	for seed := range uint64(policies) {
 		verdict, wrong := compare(t, seed, decide, tries)

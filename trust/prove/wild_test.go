@@ -326,7 +326,7 @@ func (d drawing) wild(t trust.Trust) (trust.Identity, trust.Request, time.Time) 
 // computed names, times and lists.
 func TestWild(t *testing.T) {
 	t.Parallel()
-	const policies, tries = 40, 60
+	const policies, tries = 60, 60
 	count := map[prove.Verdict]int{}
 	for seed := range uint64(policies) {
 		d := draws(seed, 77)
